@@ -211,6 +211,12 @@ def spacing_mm(text: str) -> float:
 
 def add_execution_arguments(parser: argparse.ArgumentParser) -> None:
     """Add where a training runs: device, precision, batches, workers and the time of one call."""
+    add_place_arguments(parser)
+    _add_division(parser)
+
+
+def add_place_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add device and precision of a training, and the time of one call."""
     parser.add_argument(
         "--device",
         type=device,
@@ -225,7 +231,12 @@ def add_execution_arguments(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="of the convolutions; scans and losses are always in float32 (%(default)s)",
     )
-    _add_division(parser)
+    parser.add_argument(
+        "--time-limit",
+        type=positive_number(1e7),
+        metavar="MINUTES",
+        help="end this call before, with a checkpoint; the schedule continues with the next call",
+    )
 
 
 def _add_division(parser: argparse.ArgumentParser) -> None:
@@ -248,12 +259,6 @@ def _add_division(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--compile", action="store_true", help="compile the network first (torch.compile)"
-    )
-    parser.add_argument(
-        "--time-limit",
-        type=positive_number(1e7),
-        metavar="MINUTES",
-        help="end this call before, with a checkpoint; the schedule continues with the next call",
     )
 
 

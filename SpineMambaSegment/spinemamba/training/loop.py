@@ -1,25 +1,25 @@
-"""The training loop: draw patches, step, average the weights, save."""
+"""Training of the networks of voxels: draw patches, and learn from them."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from spinemamba.common.errors import Cancelled, Code, UserError
+from spinemamba.common.errors import Code, UserError
 from spinemamba.inference.model import Model
 from spinemamba.network.config import NetworkConfig
 from spinemamba.training.baselines import build_network
-from spinemamba.training.checkpoint import all_finite, has_checkpoint, save_checkpoint
 from spinemamba.training.data.case_store import TrainingCase
 from spinemamba.training.data.origin import attributions, merged
 from spinemamba.training.data.patches import PatchOptions
-from spinemamba.training.execution import ONE_CPU, Execution, largest, mixed_precision, replica
+from spinemamba.training.execution import ONE_CPU, Execution, mixed_precision, replica
 from spinemamba.training.feed import (
     Batch,
     Feed,
@@ -31,30 +31,16 @@ from spinemamba.training.feed import (
     on_device,
 )
 from spinemamba.training.folder import TrainingRecord, read_metadata, write_metadata
-from spinemamba.training.interruption import Interruption, TimeLimit, interruptible
 from spinemamba.training.loss import patch_mean_loss
-from spinemamba.training.monitoring import MetricsLog
 from spinemamba.training.optimizer import parameter_groups
 from spinemamba.training.options import TrainOptions
 from spinemamba.training.phases import last_phase
-from spinemamba.training.steps import (
-    not_finite,
-    rate_factor,
-    restored,
-    state_of,
-    update_average,
-)
+from spinemamba.training.steps import Training
 
-Report = Callable[[str], None]
-AfterStep = Callable[["Trainer"], bool]
-
-_TIME_LIMIT, _OTHER = "time limit", "another process was stopped"
-"""Reasons for an end before that of the schedule, besides the name of a signal."""
-
-_NO_BETTER = "validations no longer improve"
+_WARM_UP_STEPS = 100
 
 
-class Trainer:
+class Trainer(Training):
     """One network in training, with the whole state that a checkpoint holds.
 
     Args:
@@ -68,6 +54,8 @@ class Trainer:
         UserError: If several processes are to draw from one sequence of random numbers (INPUT_BAD).
     """
 
+    options: TrainOptions
+
     def __init__(
         self,
         config: NetworkConfig,
@@ -77,16 +65,10 @@ class Trainer:
         execution: Execution = ONE_CPU,
     ):
         torch.manual_seed(options.seed)
-        self.options, self.execution = options, execution
-        self.network = build_network(config, options.kind)  # on the CPU, so that weights are equal
-        self.config = self.network.config
-        self.network.to(execution.device)
-        self.average = {k: v.clone() for k, v in self.network.state_dict().items()}
-        self.optimizer = torch.optim.AdamW(parameter_groups(self.network, options), lr=0.0)
-        self.scaler = torch.amp.GradScaler(
-            execution.device.type, enabled=options.precision == "float16"
-        )
-        self.generator = torch.Generator().manual_seed(options.seed)
+        network = build_network(config, options.kind)  # on the CPU, so that weights are equal
+        network.to(execution.device)
+        super().__init__(network, parameter_groups(network, options), options, execution)
+        self.config = network.config
         self.source = PatchSource(
             cases,
             torch.tensor(weights),
@@ -95,8 +77,6 @@ class Trainer:
             last_phase(options.last_phase, cases),
             options.seed,
         )
-        self.step, self.seconds = 0, 0.0
-        self.waiting = 0.0  # share of the last step's time spent on waiting for patches
         self.started_from = ""  # name and version of the initial model
         self.sources = attributions((case.name, case.origin) for case in cases)
         self.feed = self._new_feed()
@@ -132,90 +112,16 @@ class Trainer:
         by_time = 0.0 if minutes is None else self.seconds / (60 * minutes)
         return max(step / self.options.steps, by_time)
 
-    def run(
-        self,
-        folder: Path,
-        report: Report,
-        limit: TimeLimit | None = None,
-        after_step: AfterStep | None = None,
-    ) -> None:
-        """Train to the end of the schedule; write checkpoints and metrics to ``folder``.
-
-        Signals and the limit end it earlier, after a step and a checkpoint.
-
-        Args:
-            folder: Folder of the training.
-            report: Receives messages; only in the first of several processes.
-            limit: When this call must have ended.
-            after_step: Called after every step; returns whether training ends. Its time does not
-                count for the schedule. Only in the first of several processes.
-
-        Raises:
-            UserError: If the loss or a weight is no longer finite (the last checkpoint remains), or
-                an output cannot be written (OUTPUT_BAD, DISK_FULL).
-            Cancelled: After a signal.
-        """
-        limit = limit or TimeLimit(None)
-        metrics = MetricsLog(folder, report) if self.execution.is_first else None
-        with interruptible(report) as interruption:
-            try:
-                with self._workers():
-                    self._learn_until(interruption, limit, metrics, folder, after_step)
-            finally:
-                if metrics is not None:
-                    metrics.close()
-            self.save(folder)
-            report(self._end_text(interruption))
-        if interruption.reason not in ("", _TIME_LIMIT, _NO_BETTER) and self.done < 1:
-            raise Cancelled
-
-    def _learn_until(
-        self,
-        interruption: Interruption,
-        limit: TimeLimit,
-        metrics: MetricsLog | None,
-        folder: Path,
-        after_step: AfterStep | None,
-    ) -> None:
-        """Take steps until the schedule is completed, or until it is interrupted."""
-        before = saved = time.monotonic()
-        while self.done < 1:
-            parts = self.learn()
-            self.seconds += time.monotonic() - before
-            if metrics is not None:
-                metrics.add(self.step, parts | {"waiting": self.waiting}, self.seconds, self.done)
-            ends = after_step is not None and after_step(self)
-            now = time.monotonic()
-            limit.step_took(now - before)
-            before = now
-            self.seconds, stop, late, ends = largest(
-                (self.seconds, bool(interruption.reason), limit.reached, ends), self.execution
-            )
-            if stop or late or ends:  # the same in all processes
-                other = _OTHER if stop else _TIME_LIMIT if late else _NO_BETTER
-                interruption.reason = interruption.reason or other
-                return
-            if now - saved > self.options.save_every_s:
-                self.save(folder)
-                saved = time.monotonic()
-                limit.save_took(saved - now)
-
     def _workers(self) -> AbstractContextManager[None]:
         """Return a context in which worker processes draw the patches, if there are any."""
         if isinstance(self.feed, NumberedFeed):
             return self.feed.in_workers(self.execution.workers, self.execution.device)
         return nullcontext()
 
-    def _end_text(self, interruption: Interruption) -> str:
-        options = self.options
-        text = f"saved at step {self.step} of {options.steps}, {self.seconds / 60:.1f} min"
-        if interruption.reason == _NO_BETTER:
-            return f"{text}: {_NO_BETTER}"
-        if self.done < 1:
-            return f"{text} ({interruption.reason}): the same command continues from there"
-        by_steps = self.step >= options.steps
-        reason = "all steps are done" if by_steps else f"the {options.minutes:g} minutes are over"
-        return f"{text}: {reason}"
+    def _end_of_schedule(self) -> str:
+        if self.step >= self.options.steps:
+            return super()._end_of_schedule()
+        return f"the {self.options.minutes:g} minutes are over"
 
     def draw(self) -> Batch:
         """Return the images (B, 1, D, H, W) of the next random patches, and their targets."""
@@ -232,9 +138,7 @@ class Trainer:
             UserError: If the loss or its gradient is not finite; the weights are unchanged.
         """
         started, waited = time.monotonic(), 0.0
-        rate = self.options.learning_rate * rate_factor(self.step, self.done)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        self._set_rate(_WARM_UP_STEPS)
         self.optimizer.zero_grad(set_to_none=True)
         losses, sums = [], {}
         for part in range(self.options.accumulate):
@@ -248,8 +152,7 @@ class Trainer:
             for name, value in parts.items():
                 sums[name] = sums.get(name, 0.0) + value / self.options.accumulate
         self._change_weights(losses)
-        self.step += 1
-        update_average(self.average, self.network, self.options.ema, self.step)
+        self._count_step()
         self.waiting = waited / (time.monotonic() - started)
         return sums
 
@@ -270,46 +173,14 @@ class Trainer:
         loss, parts = patch_mean_loss(logits.float(), targets, weights)
         return loss / self.options.accumulate, parts
 
-    def _change_weights(self, losses: list[Tensor]) -> None:
-        """Take a step of the optimizer with the present gradients.
-
-        In float16 a gradient may overflow: the step is then left out, and the scale of the loss is
-        halved for the next one.
-
-        Raises:
-            UserError: If a loss or the gradient is not finite; the weights are unchanged.
-        """
-        self.scaler.unscale_(self.optimizer)
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip)
-        overflow_allowed = self.scaler.is_enabled() and self.scaler.get_scale() >= 1
-        if not all_finite(losses if overflow_allowed else [*losses, norm]):
-            raise self._not_finite("loss or its gradient is")
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-
-    def save(self, folder: Path) -> None:
-        """Write a checkpoint; after an interruption the previous one is intact.
-
-        Raises:
-            UserError: If a weight is not finite, or the checkpoint cannot be written (OUTPUT_BAD,
-                DISK_FULL); the previous checkpoint remains.
-        """
-        state = state_of(self.network, self.average, self.optimizer, self.generator, self.step)
-        if state is None:
-            raise self._not_finite("weights are")
-        if not self.execution.is_first:
-            return
+    def _write_record(self, folder: Path) -> None:
         metadata = TrainingRecord(
             self.config, asdict(self.options), tuple(self.sources), started_from=self.started_from
         )
-        # Written first: a checkpoint always has its metadata, even if the process is killed.
         write_metadata(metadata, folder)
-        state |= {"scaler": self.scaler.state_dict(), "order": self.options.order}
-        save_checkpoint(state | {"seconds": self.seconds}, folder)
 
-    def _not_finite(self, what: str) -> UserError:
-        rate = self.optimizer.param_groups[0]["lr"]
-        return not_finite(what, self.step, rate, self.options.learning_rate)
+    def _own_state(self) -> dict[str, Any]:
+        return {"order": self.options.order}
 
     def start_from(self, model: Model, name: str) -> None:
         """Initialise the weights from a trained model; the schedule starts from zero.
@@ -342,14 +213,9 @@ class Trainer:
         Raises:
             UserError: If the checkpoint is damaged, or of another network (MODEL_BAD).
         """
-        if not has_checkpoint(folder):
+        if (state := self._restore(folder)) is None:
             return False
         metadata = read_metadata(folder)
-        state = restored(folder, self.network, self.optimizer, self.generator)
-        self.average = state["average"]
-        self.step, self.seconds = int(state["step"]), float(state["seconds"])
-        if self.scaler.is_enabled() and state.get("scaler"):
-            self.scaler.load_state_dict(state["scaler"])
         # A change would draw other patches than an uninterrupted training.
         self.options = replace(self.options, order=state.get("order", "sequence"))
         self.feed = self._new_feed()

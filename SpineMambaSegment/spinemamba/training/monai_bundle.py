@@ -33,8 +33,10 @@ _SCHEMA = (
 _PACKAGES = {"monai": "1.3.0", "nibabel": "5.0.0", "pytorch-ignite": "0.4.11", "fire": "0.5.0"}
 """Packages that the workflow needs, with the versions to state where they are not installed."""
 
-METADATA, INFERENCE, WEIGHTS = "configs/metadata.json", "configs/inference.json", "models/model.pt"
-README, LICENCE = "docs/README.md", "LICENSE"
+INFERENCE = "configs/inference.json"
+
+_METADATA, _WEIGHTS = "configs/metadata.json", "models/model.pt"
+_README, _LICENCE = "docs/_README.md", "LICENSE"
 
 _SIGMA_SCALE = 0.125
 """Sigma of the weights of a window, as in `sliding_window.importance_map`."""
@@ -69,10 +71,10 @@ def export_bundle(model: Path, folder: Path, network: str = "fine") -> ModelCard
             "Choose a model for CT.",
         )
     texts = {
-        METADATA: _json(_metadata(card, entry, network)),
+        _METADATA: _json(_metadata(card, entry, network)),
         INFERENCE: _json(_inference(entry)),
-        README: _readme(card, entry, network),
-        LICENCE: _licence(card),
+        _README: _readme(card, entry, network),
+        _LICENCE: _licence(card),
     }
     partial = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(partial, ignore_errors=True)
@@ -80,8 +82,8 @@ def export_bundle(model: Path, folder: Path, network: str = "fine") -> ModelCard
         for name, text in texts.items():
             (partial / name).parent.mkdir(parents=True, exist_ok=True)
             (partial / name).write_text(text, encoding="utf-8", newline="\n")
-        (partial / WEIGHTS).parent.mkdir()
-        torch.save(getattr(loaded, network).network.state_dict(), partial / WEIGHTS)
+        (partial / _WEIGHTS).parent.mkdir()
+        torch.save(getattr(loaded, network).network.state_dict(), partial / _WEIGHTS)
         partial.rename(folder)
     except OSError as error:
         raise write_error(folder, error) from error
@@ -133,7 +135,7 @@ def _metadata(card: ModelCard, entry: NetworkCard, network: str) -> dict[str, An
             "package spinemamba, not by this bundle."
         ),
         "authors": "SpineMamba Segment",
-        "copyright": f"See {LICENCE}",
+        "copyright": f"See {_LICENCE}",
         "data_source": " ".join(card.data),
         "intended_use": card.intended_use,
         "network_data_format": _data_format(_config(entry)),
@@ -197,7 +199,7 @@ def _inference(entry: NetworkCard) -> dict[str, Any]:
             "val_handlers": "@handlers",
             "amp": False,
         },
-        "checkpoint": f"$@bundle_root + '/{WEIGHTS}'",
+        "checkpoint": f"$@bundle_root + '/{_WEIGHTS}'",
         "initialize": [
             "$@network.load_state_dict("
             "torch.load(@checkpoint, map_location=@device, weights_only=True))"
@@ -312,5 +314,5 @@ This reads CT in Hounsfield units (`*.nii.gz`) and writes label maps with VerSe'
 gets its likeliest level. `spinemamba segment` does more: it finds the spine with a second network,
 separates the vertebrae, and names them along the spine. Its results are better than these.
 
-Licence of the weights: {card.licence}, see `{LICENCE}`.
+Licence of the weights: {card.licence}, see `{_LICENCE}`.
 """

@@ -39,11 +39,13 @@ def run(args: argparse.Namespace) -> int:
         report_rows,
         selection_lines,
     )
+    from spinemamba.training.layouts.same_images import with_same_images
     from spinemamba.training.recipe import DataRecipe
 
     selection = select_cases(args.data, data_recipe(args, DataRecipe()), print_line)
     cases = (*selection.training, *selection.validation, *selection.unused)
     reports = [CaseReport(case) for case in cases] if args.names_only else _checked(cases)
+    reports = with_same_images(reports, selection)
     print_line(table(COLUMNS, report_rows(reports)))
     for line in selection_lines(selection):
         print_line(line)

@@ -20,6 +20,9 @@ _MR = ("_T1w", "_T2w")
 _PLAIN_MASKS = ("_labels", "_seg")
 """Endings of masks where no file has VerSe's ending."""
 
+_SHOWN = 6
+"""Largest number of files that a note names."""
+
 _SUBREGIONS = ("_seg-spine_msk", "_seg-subreg_msk")
 """Sub-regions of SPINEPS and TPTBox, which name parts of vertebrae but no level."""
 
@@ -60,7 +63,12 @@ def read(folder: Path, ignore: tuple[str, ...]) -> UserDataset:
             f"levels are in the files {MASK}."
         )
     if not masks:
-        masks, images = _plain_pairs(files, folder)
+        masks, images, unused = _plain_pairs(files, folder)
+        if masks and unused:
+            notes.append(
+                f"{len(unused)} files are not used, because none is called as another one with "
+                f"{' or '.join(_PLAIN_MASKS)}: {', '.join(unused[:_SHOWN])}"
+            )
     cases = [
         UserCase(
             name,
@@ -76,12 +84,19 @@ def read(folder: Path, ignore: tuple[str, ...]) -> UserDataset:
     return UserDataset("VerSe (BIDS)", tuple(cases), _TRANSLATION, tuple(notes))
 
 
-def _plain_pairs(files: list[Path], folder: Path) -> tuple[list[CaseFile], list[CaseFile]]:
-    """Return ``NAME_labels`` or ``NAME_seg`` and ``NAME``, as the phantoms of this package."""
+def _plain_pairs(
+    files: list[Path], folder: Path
+) -> tuple[list[CaseFile], list[CaseFile], list[str]]:
+    """Return ``NAME_labels`` or ``NAME_seg`` and ``NAME``, as the phantoms of this package.
+
+    Returns:
+        Masks, images, and names of the other files.
+    """
     masks = [mask for ending in _PLAIN_MASKS for mask in case_files(files, ending, folder)]
-    names = {mask.name for mask in masks}
-    images = [image for image in case_files(files, "", folder) if image.name in names]
-    return masks, images
+    names, taken = {mask.name for mask in masks}, {mask.path for mask in masks}
+    others = [image for image in case_files(files, "", folder) if image.path not in taken]
+    images = [image for image in others if image.name in names]
+    return masks, images, [other.text for other in others if other.name not in names]
 
 
 def _plain(mask: CaseFile) -> CaseFile:
@@ -95,6 +110,9 @@ def _plain(mask: CaseFile) -> CaseFile:
 
 
 def _patient(image: CaseFile) -> str:
-    """Return the subject of BIDS in the name; without one, the folders and the name."""
-    match = _SUBJECT.search(image.name) or _SUBJECT.search("/".join(image.folder))
-    return match[0] if match else ""
+    return subject_in(image.name, "/".join(image.folder))
+
+
+def subject_in(*texts: str) -> str:
+    """Return the first subject of BIDS, such as ``sub-1``, in names or paths; else nothing."""
+    return next((match[0] for text in texts if (match := _SUBJECT.search(text))), "")

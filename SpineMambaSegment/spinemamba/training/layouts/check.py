@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,6 +54,7 @@ class CaseReport:
         levels: Labelled levels, from top to bottom.
         problems: Why the case cannot be used, each with its file.
         warnings: What a person should look at.
+        content: SHA-256 of the voxels of the image; empty if it cannot be read.
     """
 
     case: UserCase
@@ -61,6 +63,7 @@ class CaseReport:
     levels: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    content: str = ""
 
     @property
     def empty(self) -> bool:
@@ -103,6 +106,7 @@ def check_case(case: UserCase, options: CheckOptions = CheckOptions()) -> CaseRe
         tuple(label.name for label in LABELS if label.value in present),
         tuple(problems),
         tuple(warnings),
+        hashlib.sha256(np.ascontiguousarray(image.array)).hexdigest(),
     )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from spinemamba.common.errors import UserError
 from spinemamba.protocol.cohort import CASES, RECORD_NAME, CaseRecord, read_record
+from spinemamba.training.layouts.bids import subject_in
 from spinemamba.training.layouts.user_case import UserCase, UserDataset
 
 _TRANSLATION = (("names of the segments", "levels, as the reader has approved them"),)
@@ -43,6 +44,7 @@ def read(folder: Path, ignore: tuple[str, ...]) -> UserDataset:
             place / record.files["labels"].name,
             None,
             modality="mr" if record.summary.modality == "mr" else "ct",
+            patient=subject_in(record.case, record.input),
         )
         for place, record in approved
     ]

@@ -6,13 +6,14 @@ from collections.abc import Collection
 from pathlib import Path
 
 from spinemamba.common.errors import UserError
+from spinemamba.protocol.cohort import CASES
 from spinemamba.training.layouts import bids, cohort, ctspine1k, nnunet, spider, totalsegmentator
 from spinemamba.training.layouts.user_case import UserCase, UserDataset
 
 LAYOUTS = (
     "Lay it out as VerSe (NAME_ct.nii.gz and NAME_seg-vert_msk.nii.gz), nnU-Net (imagesTr, "
     "labelsTr, dataset.json), TotalSegmentator (CASE/ct.nii.gz and CASE/segmentations), SPIDER "
-    "(images and masks) or CTSpine1K (volumes and labels)."
+    "(images and masks), CTSpine1K (volumes and labels) or pairs (NAME.nii.gz and NAME_seg.nii.gz)."
 )
 
 _READERS = (cohort, nnunet, totalsegmentator, spider, ctspine1k, bids)
@@ -39,7 +40,9 @@ def find_dataset(folder: Path, ignore: Collection[str] = ()) -> UserDataset:
             an unknown name, or a name to ignore does not occur; all problems are listed.
     """
     if not is_folder(folder):
-        raise UserError(f"There is no folder {folder}.", "Check the path after --data.")
+        if folder.is_file():
+            raise UserError(f"{folder} is a file.", "Give the folder of the data set.")
+        raise UserError(f"There is no folder {folder}.", "Check the path.")
     reader = next(reader for reader in _READERS if reader.matches(folder))
     if ignore and reader not in _WITH_NAMES:
         raise UserError(
@@ -65,6 +68,8 @@ def _remedy(folder: Path) -> str:
     """Return which folder was probably meant, or the known layouts."""
     if nnunet.matches(folder.parent) and folder.name in nnunet.FOLDERS:
         return f"Give its parent {folder.parent}, which has nnU-Net's layout."
+    if folder.name == CASES and cohort.matches(folder.parent):
+        return f"Give its parent {folder.parent}, the output of a cohort."
     try:
         below = [path for path in sorted(folder.iterdir()) if path.is_dir()]
     except OSError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import torch
 
 from spinemamba.anatomy.labels import NETWORK_LEVELS
 from spinemamba.cli.main import main
-from spinemamba.common.errors import UserError
+from spinemamba.common.errors import Cancelled, UserError
 from spinemamba.common.exit_codes import ExitCode
 from spinemamba.imaging.intensity import normalise
 from spinemamba.imaging.orientation import canonical
@@ -29,6 +31,7 @@ from spinemamba.network.level_sequence import (
 )
 from spinemamba.phantom import PhantomOptions, Tissue, make_phantom
 from spinemamba.protocol.model_card import LEVELS
+from spinemamba.training.checkpoint import load_checkpoint, save_checkpoint
 from spinemamba.training.data.dataset import make_case
 from spinemamba.training.levels.chains import FOREIGN, MERGED, Chain, ChainOptions, draw_chain
 from spinemamba.training.levels.crops import (
@@ -220,21 +223,59 @@ def test_the_loss_is_least_at_the_truth(spine: Spine):
     assert losses == sorted(losses)
 
 
-def test_training_continues_where_it_stopped(spine: Spine, tmp_path: Path):
-    def trainer(steps: int) -> LevelTrainer:
-        options = LevelTrainOptions(steps=steps, chains=1, example=ExampleOptions(NO_FAULTS))
-        return LevelTrainer(SMALL, [spine], [1.0], options)
+def short(spine: Spine, steps: int = 3) -> LevelTrainer:
+    """Return a training of few steps."""
+    options = LevelTrainOptions(steps=steps, chains=1, example=ExampleOptions(NO_FAULTS))
+    return LevelTrainer(SMALL, [spine], [1.0], options)
 
-    first = trainer(2)
+
+def test_training_continues_where_it_stopped(spine: Spine, tmp_path: Path):
+    first = short(spine, 2)
     assert not first.resume(tmp_path)
     first.run(tmp_path, lambda message: None)
-    second = trainer(3)
+    second = short(spine)
     assert second.resume(tmp_path)
     assert second.step == 2
     for name, value in first.network.state_dict().items():
         assert torch.equal(value, second.network.state_dict()[name])
     second.run(tmp_path, lambda message: None)
     assert second.step == 3
+
+
+def test_a_stopped_training_ends_with_the_weights_of_a_whole_one(spine: Spine, tmp_path: Path):
+    short(spine).run(tmp_path / "whole", str)
+    said: list[str] = []
+    stopped = short(spine)
+    learn = stopped.learn
+
+    def learn_and_stop() -> dict[str, float]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return learn()
+
+    stopped.learn = learn_and_stop
+    with pytest.raises(Cancelled):
+        stopped.run(tmp_path / "parts", said.append)
+    assert said[-1].startswith("saved at step 1 of 3")
+    again = short(spine)
+    assert again.resume(tmp_path / "parts")
+    again.run(tmp_path / "parts", said.append)
+    assert said[-1].endswith("all steps are done")
+    states = [load_checkpoint(tmp_path / name) for name in ("whole", "parts")]
+    for part in ("network", "average"):
+        one, other = (state[part] for state in states)
+        assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def test_a_checkpoint_of_an_earlier_version_is_continued(spine: Spine, tmp_path: Path):
+    trainer = short(spine, 1)
+    trainer.run(tmp_path, str)
+    state = load_checkpoint(tmp_path)
+    for name in ("seconds", "scaler"):
+        del state[name]
+    save_checkpoint(state, tmp_path)
+    again = short(spine)
+    assert again.resume(tmp_path)
+    assert (again.step, again.seconds) == (1, 0.0)
 
 
 def test_a_checkpoint_of_another_network_is_refused(spine: Spine, tmp_path: Path):
@@ -269,12 +310,20 @@ def test_a_model_without_a_level_network_cannot_give_one(tmp_path: Path):
 def test_the_commands_train_a_level_network_and_add_it_to_a_model(tmp_path: Path, capsys):
     runs, model = str(tmp_path / "runs"), str(tmp_path / "model")
     words = ["train-levels", "--out", runs, "--phantoms", "2", "--steps", "1", "--threads", "1"]
+    words += ["--device", "cpu", "--precision", "float32"]
     assert main(words) == 0
-    assert main([*words[:-4], "--steps", "2"]) == 0
+    assert "device cpu, convolutions in float32" in capsys.readouterr().out
+    assert main([*words, "--steps", "2"]) == 0
     assert "resuming at step 1" in capsys.readouterr().out
     packed = ["pack", model, "--coarse", "starter", "--fine", "starter", "--levels", runs]
     assert main([*packed, "--name", "mine"]) == 0
     assert load_model(tmp_path / "model").levels is not None
+
+
+def test_a_precision_that_the_device_lacks_is_refused(tmp_path: Path, capsys):
+    words = ["train-levels", "--out", str(tmp_path / "runs"), "--phantoms", "1", "--steps", "1"]
+    assert main([*words, "--device", "cpu", "--precision", "float16"]) == ExitCode.USER_ERROR
+    assert "does not calculate fast in float16" in capsys.readouterr().err
 
 
 def test_without_cases_there_is_nothing_to_train_on(tmp_path: Path, capsys):
