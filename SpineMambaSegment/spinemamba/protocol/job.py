@@ -21,6 +21,9 @@ DICOM_SEG, STL, NIFTI = "dicom-seg", "stl", "nifti"
 COHORT_EXTRAS = (STL, DICOM_SEG, NIFTI)
 """Further outputs of a case of a cohort: surfaces, DICOM SEG, and labels as NIfTI."""
 
+FINE_MM = 1.5
+"""Greatest voxel size of a run with fine slices: that of the fine network."""
+
 NTH_GPU = r"cuda:\d+"
 
 

@@ -74,6 +74,8 @@ def _paint(job: SegmentJob) -> None:
     from spinemamba.common.atomic_files import whole_or_nothing
 
     image = sitk.ReadImage(str(job.input))
+    if job.fine_slices:
+        image = _with_fine_slices(image)
     shape = image.GetSize()[::-1]
     labels = np.zeros(shape, np.uint8)
     for k, name in enumerate(NAMES):
@@ -87,6 +89,17 @@ def _paint(job: SegmentJob) -> None:
         first, second = (stack.enter_context(whole_or_nothing(path)) for path in job.outputs)
         sitk.WriteImage(out, str(first), useCompression=True)
         result_of(labels, image).write(second)
+
+
+def _with_fine_slices(image: Any) -> Any:
+    """Return an empty image in which every slice along k is three, as for slices of 3 mm."""
+    import SimpleITK as sitk
+
+    fine = sitk.Image(*image.GetSize()[:2], 3 * image.GetDepth(), sitk.sitkInt16)
+    fine.SetSpacing((*image.GetSpacing()[:2], image.GetSpacing()[2] / 3))
+    fine.SetDirection(image.GetDirection())
+    fine.SetOrigin(image.TransformContinuousIndexToPhysicalPoint((0.0, 0.0, -1 / 3)))
+    return fine
 
 
 def result_of(labels: Any, image: Any) -> Result:
