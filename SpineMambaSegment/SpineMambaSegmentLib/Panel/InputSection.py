@@ -18,8 +18,8 @@ from spinemamba.protocol.remote.site import Site
 from SpineMambaSegmentLib import Errors
 from SpineMambaSegmentLib.Panel.Parameters import (
     ALL_FRAMES,
-    FINE_SLICES,
     CHOICES,
+    FINE_SLICES,
     NODES,
     Parameters,
     parametersOf,
@@ -90,6 +90,10 @@ class InputSection:
         if self._parameters.InputVolume is None and self.volumeNode() is not None:
             self._caseChanged()
         self._onChange()
+
+    def parameters(self) -> Parameters | None:
+        """Return the parameter node of the scene; None between two scenes."""
+        return self._parameters
 
     def volumeNode(self) -> slicer.vtkMRMLScalarVolumeNode | None:
         """Return the image to segment."""

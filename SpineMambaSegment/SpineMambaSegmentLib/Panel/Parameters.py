@@ -31,6 +31,10 @@ class Parameters:
         Modality: One of `MODALITIES`.
         Quality: One of `QUALITIES`.
         Frames: Frames of a sequence to segment: `CURRENT_FRAME` or `ALL_FRAMES`.
+        CalibrationSlope: Slope of the density calibration as entered; see `Scene.Given`.
+        CalibrationIntercept: Its density at 0 HU.
+        CalibrationUncertainty: Its uncertainty.
+        Hips: Centres of both femoral heads; None if they are not marked.
         Slices: `ORIGINAL_SLICES`, or `FINE_SLICES` to subdivide thick ones.
     """
 
@@ -41,6 +45,10 @@ class Parameters:
     Quality: Annotated[str, Choice(QUALITIES)] = QUALITIES[0]
     Frames: Annotated[str, Choice(CHOICES["Frames"])] = CURRENT_FRAME
     Slices: Annotated[str, Choice(CHOICES["Slices"])] = ORIGINAL_SLICES
+    CalibrationSlope: str = ""
+    CalibrationIntercept: str = ""
+    CalibrationUncertainty: str = ""
+    Hips: slicer.vtkMRMLMarkupsFiducialNode
 
 
 def parametersOf(node: slicer.vtkMRMLScriptedModuleNode) -> Parameters:
