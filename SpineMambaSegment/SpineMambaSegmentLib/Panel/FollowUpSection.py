@@ -130,7 +130,7 @@ class FollowUpSection:
     def _make(
         nodes: tuple[Any, Any, Any], page: Path | None, given: Given, temporaryFolder: Path
     ) -> FollowUpRun:
-        return FollowUpRun(*nodes, temporaryFolder, page, given)
+        return FollowUpRun(*nodes, temporaryFolder, page=page, given=given)
 
     def _finished(self, run: FollowUpRun) -> str:
         changes = run.followUp.changes

@@ -97,10 +97,8 @@ class Panel:
             onChange=inputs.showDevices,
             onModel=self._onModel,
         )
-        self.statusBar = StatusBar(application.showStatus, widget.isVisible)
-        self.runSection = run = RunSection(
-            ui, runs, self.statusBar, setup.ensurePackages, self.refresh
-        )
+        self.statusBar = bar = StatusBar(application.showStatus, widget.isVisible)
+        self.runSection = run = RunSection(ui, runs, bar, setup.ensurePackages, self.refresh)
         self.reviewSection = review = ReviewSection(ui, run.say, application.userName, settings)
         self.exportSection = ExportSection(ui, run.say, settings)
         self.dicomSection = DicomSection(ui, run.say, settings)

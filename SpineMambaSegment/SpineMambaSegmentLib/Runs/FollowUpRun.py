@@ -63,11 +63,11 @@ class FollowUpRun(WorkerRun):
         segmentationNode: slicer.vtkMRMLSegmentationNode,
         earlier: slicer.vtkMRMLSegmentationNode | Path,
         temporaryFolder: Path,
+        *,
         page: Path | None = None,
         given: Given | None = None,
     ):
-        given = given or Given()
-        given.check()
+        (given := given or Given()).check()
         foreign = isinstance(earlier, Path)
         pairs = {"now": (volumeNode, segmentationNode)}
         if not foreign:
@@ -80,10 +80,9 @@ class FollowUpRun(WorkerRun):
         files = {}
         for name, pair in pairs.items():
             files[name] = self._filesOf(name, *pair)
-            inputs.append(VolumeFile(pair[0], files[name].image))
-            inputs.append(labelled[name].file(files[name].labels))
-        now = files["now"]
-        then = _Files(earlier, None, None) if foreign else files["then"]
+            labels = labelled[name].file(files[name].labels)
+            inputs += [VolumeFile(pair[0], files[name].image), labels]
+        now, then = files["now"], files.get("then") or _Files(earlier, None, None)
         job = FollowUpJob(
             now.labels,
             self._folder / "follow_up.json",

@@ -13,12 +13,19 @@ from scene_helpers import write_series
 
 
 @pytest.fixture
-def finished(panel, volume, fake_worker, pump, tmp_path, monkeypatch):
-    """The panel after a run; from then on, commands are run for real."""
+def use_commands(fake_worker, tmp_path, monkeypatch):
+    """Return a function after which commands are run for real."""
+    command = f'exec "{sys.executable}" "$@"'
+    return lambda: put_python_slicer(monkeypatch, tmp_path / "real", command)
+
+
+@pytest.fixture
+def finished(panel, volume, use_commands, pump):
+    """The panel after a run."""
     panel.ui.inputSelector.setCurrentNode(volume)
     panel.ui.segmentButton.click()
     pump(lambda: not panel.runs.isRunning())
-    put_python_slicer(monkeypatch, tmp_path / "real", f'exec "{sys.executable}" "$@"')
+    use_commands()
     return panel
 
 
