@@ -41,6 +41,7 @@ from spinemamba.protocol.job import (
     CaseJob,
     CohortJob,
     FileJob,
+    FollowUpJob,
     MeasureJob,
     PartsJob,
     PlanJob,
@@ -346,6 +347,7 @@ def _work(job: FileJob, channel: Channel, run: Runner) -> int:
 _WITHOUT_NETWORK = {
     CaseJob: ("export_case", "write_case"),
     MeasureJob: ("measure", "run_measure"),
+    FollowUpJob: ("follow_up", "run_follow_up"),
     PartsJob: ("parts", "run_parts"),
     PlanJob: ("plan", "run_plan"),
 }

@@ -7,6 +7,8 @@ from typing import Any
 
 from SpineMambaSegmentLib.Application.UserSettings import UserSettings
 from SpineMambaSegmentLib.Panel.CompareSection import CompareSection
+from SpineMambaSegmentLib.Panel.FollowUpSection import FollowUpSection
+from SpineMambaSegmentLib.Panel.GivenSection import GivenSection
 from SpineMambaSegmentLib.Panel.InputSection import InputSection
 from SpineMambaSegmentLib.Panel.MeasureSection import MeasureSection
 from SpineMambaSegmentLib.Panel.PartsSection import PartsSection
@@ -43,9 +45,12 @@ class CheckSection:
         layout = ui.reviewCollapsibleButton.layout()
         self.straightened = StraightenedSection(layout, review.table.goTo)
         self.compare = CompareSection(layout, runs, review.say, review.table.goTo, settings)
-        self.measure = MeasureSection(ui, runs, settings, copy)
+        inside = ui.measureCollapsibleButton.layout()
+        self.given = GivenSection(inside, inputs, review.say)
+        self.measure = MeasureSection(ui, runs, settings, copy, self.given.given)
         self.parts = PartsSection(ui, runs)
-        self.plan = PlanSection(ui.measureCollapsibleButton.layout(), runs)
+        self.plan = PlanSection(inside, runs)
+        self.followUp = FollowUpSection(inside, runs, settings, self.given.given)
         self.refresh()
 
     def refresh(self) -> None:
@@ -58,6 +63,8 @@ class CheckSection:
         ribs = Ribs() if node is None else ribsOf(session.spine)
         self.straightened.show(volumeNode, node, self._review.table.current(), ribs)
         self.compare.show(volumeNode, node)
+        self.given.show(node)
         self.measure.show(volumeNode, node)
+        self.followUp.show(volumeNode, node)
         self.parts.show(volumeNode, node)
         self.plan.show(volumeNode, node)

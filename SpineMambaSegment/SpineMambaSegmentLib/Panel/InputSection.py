@@ -19,6 +19,7 @@ from SpineMambaSegmentLib import Errors
 from SpineMambaSegmentLib.Panel.Parameters import (
     ALL_FRAMES,
     CHOICES,
+    FINE_SLICES,
     NODES,
     Parameters,
     parametersOf,
@@ -57,6 +58,7 @@ class InputSection:
             "Modality": ui.modalitySelector,
             "Quality": ui.qualitySelector,
             "Frames": ui.framesSelector,
+            "Slices": ui.slicesSelector,
         }
         self.site: Callable[[], Site | None] = lambda: None
         self._devices: Sequence[dict[str, Any]] = []
@@ -89,6 +91,10 @@ class InputSection:
             self._caseChanged()
         self._onChange()
 
+    def parameters(self) -> Parameters | None:
+        """Return the parameter node of the scene; None between two scenes."""
+        return self._parameters
+
     def volumeNode(self) -> slicer.vtkMRMLScalarVolumeNode | None:
         """Return the image to segment."""
         return self._ui.inputSelector.currentNode()
@@ -114,6 +120,7 @@ class InputSection:
             self._ui.roiSelector.currentNode(),
             self._allFrames(),
             self.site() if device == SERVER else None,
+            self._choice("Slices") == FINE_SLICES,
         )
 
     def _allFrames(self) -> bool:
@@ -138,7 +145,8 @@ class InputSection:
         chosen = self.options()
         words = (Path(chosen.model).name, chosen.device, chosen.modality, chosen.quality)
         region = ["region"] if chosen.roiNode is not None else []
-        return ", ".join([*words, *region, *(["all-frames"] if chosen.allFrames else [])])
+        more = [*region, *(["all-frames"] if chosen.allFrames else [])]
+        return ", ".join([*words, *more, *(["fine-slices"] if chosen.fineSlices else [])])
 
     def missing(self) -> str:
         """Return the reason why no run can be started; empty if one can."""
@@ -150,6 +158,8 @@ class InputSection:
             Inputs.checkSegmentation(self.segmentationNode(), node)
             if self._allFrames():
                 Frames.checkOutput(node, self.segmentationNode())
+            fine = self._choice("Slices") == FINE_SLICES
+            Inputs.checkSlices(self.segmentationNode(), node, fine=fine)
             deviceOf(self.options())
         except UserError as error:
             return str(error)

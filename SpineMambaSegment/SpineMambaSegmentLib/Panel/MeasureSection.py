@@ -17,6 +17,7 @@ from SpineMambaSegmentLib.Application.UserSettings import UserSettings
 from SpineMambaSegmentLib.Panel.RunSection import RunSection
 from SpineMambaSegmentLib.Runs.MeasureRun import MeasureRun
 from SpineMambaSegmentLib.Scene import MeasurementNodes
+from SpineMambaSegmentLib.Scene.Given import Given
 
 _MARKUPS = "vtkMRMLMarkupsNode"
 _REPORT = ".html"
@@ -35,12 +36,19 @@ class MeasureSection:
         runs: Starts the measurement.
         settings: Remembers the folder of reports.
         copy: Copies a text to the clipboard.
+        given: Returns calibration and femoral heads.
     """
 
     def __init__(
-        self, ui: Any, runs: RunSection, settings: UserSettings, copy: Callable[[str], None]
+        self,
+        ui: Any,
+        runs: RunSection,
+        settings: UserSettings,
+        copy: Callable[[str], None],
+        given: Callable[[], Given],
     ):
         self._ui, self._runs, self._settings, self._copy = ui, runs, settings, copy
+        self._given = given
         self._measured: Measurements | None = None
         self._volumeNode: slicer.vtkMRMLScalarVolumeNode | None = None
         self._node: slicer.vtkMRMLSegmentationNode | None = None
@@ -105,17 +113,17 @@ class MeasureSection:
             self._runs.say(_("All measurements are in the clipboard."))
 
     def _start(self, page: Path | None) -> None:
-        make = partial(self._make, self._volumeNode, self._node, page)
+        make = partial(self._make, self._volumeNode, self._node, (page, self._given()))
         self._runs.start(make, _("The spine could not be measured."), self._finished)
 
     @staticmethod
     def _make(
         volumeNode: slicer.vtkMRMLScalarVolumeNode,
         segmentationNode: slicer.vtkMRMLSegmentationNode,
-        page: Path | None,
+        options: tuple[Path | None, Given],
         temporaryFolder: Path,
     ) -> MeasureRun:
-        return MeasureRun(volumeNode, segmentationNode, temporaryFolder, page)
+        return MeasureRun(volumeNode, segmentationNode, temporaryFolder, *options)
 
     def _finished(self, run: MeasureRun) -> str:
         self._showMeasured(run.measured)
@@ -177,6 +185,9 @@ def _vertebraRow(item: Item) -> tuple[str, str, str]:
     findings = []
     if item.values.get("trabecular_hu") is not None:
         findings.append(_("{density} HU").format(density=item.text_pm("trabecular_hu", 0)))
+    if item.values.get("trabecular_mg_ml") is not None:
+        density = item.text_pm("trabecular_mg_ml", 0)
+        findings.append(_("{density} mg/mL").format(density=density))
     if item.values.get("genant_grade"):
         text = _("height loss {loss} %, {kind}, suggested grade {grade}, for review")
         loss, grade = item.text_pm("height_loss_percent", 0), item.text("genant_grade", 0)

@@ -16,6 +16,7 @@ from SpineMambaSegmentLib.Application.Preload import Preload
 from SpineMambaSegmentLib.Application.StatusBar import StatusBar
 from SpineMambaSegmentLib.Application.UserSettings import UserSettings
 from SpineMambaSegmentLib.Panel.CheckSection import CheckSection
+from SpineMambaSegmentLib.Panel.DicomSection import DicomSection
 from SpineMambaSegmentLib.Panel.ExportSection import ExportSection
 from SpineMambaSegmentLib.Panel.InputSection import InputSection
 from SpineMambaSegmentLib.Panel.Review import ReviewViews
@@ -96,12 +97,11 @@ class Panel:
             onChange=inputs.showDevices,
             onModel=self._onModel,
         )
-        self.statusBar = StatusBar(application.showStatus, widget.isVisible)
-        self.runSection = run = RunSection(
-            ui, runs, self.statusBar, setup.ensurePackages, self.refresh
-        )
+        self.statusBar = bar = StatusBar(application.showStatus, widget.isVisible)
+        self.runSection = run = RunSection(ui, runs, bar, setup.ensurePackages, self.refresh)
         self.reviewSection = review = ReviewSection(ui, run.say, application.userName, settings)
         self.exportSection = ExportSection(ui, run.say, settings)
+        self.dicomSection = DicomSection(ui, run.say, settings)
         self.checkSection = CheckSection(
             ui, review, run, inputs, settings=settings, copy=application.copy
         )
@@ -141,6 +141,7 @@ class Panel:
         self._shortcuts.clear()
         self.reviewSection.exit()
         self.checkSection.compare.exit()
+        self.checkSection.given.stop()
 
     def stop(self) -> None:
         """Stop every process, and wait until all have ended."""
@@ -148,6 +149,7 @@ class Panel:
         self.setupSection.stop()
         self.serverSection.stop()
         self.exportSection.cancel()
+        self.dicomSection.cancel()
         self.reviewSection.stop()
         self.checkSection.plan.stop()
         self._preload.stop()
@@ -310,3 +312,4 @@ class Panel:
     def _showSegmentation(self, node: slicer.vtkMRMLSegmentationNode | None) -> None:
         self.reviewSection.show(node)
         self.exportSection.show(node)
+        self.dicomSection.show(node)

@@ -11,10 +11,12 @@ from spinemamba.protocol.job import MODALITIES, QUALITIES
 
 NODES = ("InputVolume", "OutputSegmentation", "Region")
 CURRENT_FRAME, ALL_FRAMES = "current", "all"
+ORIGINAL_SLICES, FINE_SLICES = "original", "fine"
 CHOICES = {
     "Modality": MODALITIES,
     "Quality": QUALITIES,
     "Frames": (CURRENT_FRAME, ALL_FRAMES),
+    "Slices": (ORIGINAL_SLICES, FINE_SLICES),
 }
 
 
@@ -29,6 +31,11 @@ class Parameters:
         Modality: One of `MODALITIES`.
         Quality: One of `QUALITIES`.
         Frames: Frames of a sequence to segment: `CURRENT_FRAME` or `ALL_FRAMES`.
+        CalibrationSlope: Slope of the density calibration as entered; see `Scene.Given`.
+        CalibrationIntercept: Its density at 0 HU.
+        CalibrationUncertainty: Its uncertainty.
+        Hips: Centres of both femoral heads; None if they are not marked.
+        Slices: `ORIGINAL_SLICES`, or `FINE_SLICES` to subdivide thick ones.
     """
 
     InputVolume: slicer.vtkMRMLScalarVolumeNode
@@ -37,6 +44,11 @@ class Parameters:
     Modality: Annotated[str, Choice(MODALITIES)] = MODALITIES[0]
     Quality: Annotated[str, Choice(QUALITIES)] = QUALITIES[0]
     Frames: Annotated[str, Choice(CHOICES["Frames"])] = CURRENT_FRAME
+    Slices: Annotated[str, Choice(CHOICES["Slices"])] = ORIGINAL_SLICES
+    CalibrationSlope: str = ""
+    CalibrationIntercept: str = ""
+    CalibrationUncertainty: str = ""
+    Hips: slicer.vtkMRMLMarkupsFiducialNode
 
 
 def parametersOf(node: slicer.vtkMRMLScriptedModuleNode) -> Parameters:

@@ -11,7 +11,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from slicer.i18n import tr as _
 
 from spinemamba.common.errors import Code, UserError
 from spinemamba.common.scratch import sweep
+from spinemamba.export.names import DICOM_ENDS
+from spinemamba.protocol.result import RESULT_END
 from spinemamba.protocol.worker_client import kill_group, start_module
 from SpineMambaSegmentLib.Scene import Files
 from SpineMambaSegmentLib.Scene.Provenance import volumeOf
@@ -90,7 +93,60 @@ class ProbeRun(CommandRun):
             raise ValueError(last[0]) from error
 
 
-class DicomRun(CommandRun):
+class FilesRun(CommandRun):
+    """Base of commands that write files from a segmentation.
+
+    Attributes:
+        outputs: Files that the command writes.
+
+    Args:
+        segmentationNode: The segmentation.
+        arguments: Returns the arguments, given the path of the segmentation as a file.
+        outputs: Files that the command writes.
+        withResult: Whether result.json is put beside the segmentation.
+    """
+
+    def __init__(
+        self,
+        segmentationNode: slicer.vtkMRMLSegmentationNode,
+        arguments: Callable[[Path], list[str]],
+        outputs: Sequence[Path],
+        *,
+        withResult: bool = False,
+    ):
+        self.outputs = tuple(outputs)
+        self._folder = tempfile.TemporaryDirectory(prefix="spinemamba-dicom-")
+        labels = Path(self._folder.name) / f"spine{Files.SEGMENTATION}"
+        Files.writeSegmentation(segmentationNode, labels)
+        result = Files.resultText(segmentationNode)
+        if withResult and result is not None:
+            beside = labels.with_name(f"spine{RESULT_END}")
+            beside.write_text(result, encoding="utf-8")
+        super().__init__(arguments(labels))
+
+    def finish(self) -> str:
+        """Wait for the process, and return its output: file and warnings, one per line.
+
+        Raises:
+            UserError: If a file could not be written.
+        """
+        answer, errors = self._output()
+        self._folder.cleanup()
+        if self._process.returncode == 0:
+            return "\n".join([answer.strip(), errors.strip()]).strip()
+        lines = errors.strip().splitlines() or [_("The process ended without a message.")]
+        isUserError = self._process.returncode == _USER_ERROR
+        raise UserError(lines[-1], "", Code.OUTPUT_BAD if isUserError else Code.INTERNAL)
+
+    def stop(self) -> None:
+        """Kill the process, and remove partial files."""
+        super().stop()
+        self._folder.cleanup()
+        for folder in {path.parent for path in self.outputs}:
+            sweep(folder)
+
+
+class DicomRun(FilesRun):
     """Runs ``spinemamba export --dicom-seg``.
 
     Args:
@@ -108,33 +164,55 @@ class DicomRun(CommandRun):
         path: Path,
         fileOf: Callable[[str], str],
     ):
-        source = _sourceFile(segmentationNode, fileOf)
+        source = str(sourceFile(segmentationNode, fileOf))
         self.path = path
-        self._folder = tempfile.TemporaryDirectory(prefix="spinemamba-dicom-")
-        labels = Path(self._folder.name) / f"spine{Files.SEGMENTATION}"
-        Files.writeSegmentation(segmentationNode, labels)
-        arguments = ["export", str(labels), "--dicom-seg", str(path)]
-        super().__init__([*arguments, "--source", str(source), "--overwrite"])
 
-    def finish(self) -> str:
-        """Wait for the process, and return its output: file and warnings, one per line.
+        def arguments(labels: Path) -> list[str]:
+            words = ["export", str(labels), "--dicom-seg", str(path)]
+            return [*words, "--source", source, "--overwrite"]
 
-        Raises:
-            UserError: If the file could not be written.
-        """
-        answer, errors = self._output()
-        self._folder.cleanup()
-        if self._process.returncode == 0:
-            return "\n".join([answer.strip(), errors.strip()]).strip()
-        lines = errors.strip().splitlines() or [_("The process ended without a message.")]
-        isUserError = self._process.returncode == _USER_ERROR
-        raise UserError(lines[-1], "", Code.OUTPUT_BAD if isUserError else Code.INTERNAL)
+        super().__init__(segmentationNode, arguments, [path])
 
-    def stop(self) -> None:
-        """Kill the process, and remove partial files."""
-        super().stop()
-        self._folder.cleanup()
-        sweep(self.path.parent)
+
+@dataclass(frozen=True)
+class DicomRequest:
+    """Which DICOM instances to write, and where.
+
+    Attributes:
+        source: The source series: its folder, or one of its files.
+        folder: Folder to write.
+        case: Beginning of the file names, as `export.names.safe_case` returns.
+        kinds: Some of `export.names.DICOM_ENDS`.
+        levels: Levels of segments and contours, such as "L1-L5"; empty for all.
+    """
+
+    source: Path
+    folder: Path
+    case: str
+    kinds: tuple[str, ...]
+    levels: str = ""
+
+    def paths(self) -> list[Path]:
+        """Return the files that will be written."""
+        return [self.folder / f"{self.case}_{DICOM_ENDS[kind]}" for kind in self.kinds]
+
+
+class DicomFilesRun(FilesRun):
+    """Runs ``spinemamba dicom``; existing files are replaced.
+
+    Args:
+        segmentationNode: The segmentation.
+        request: What to write.
+    """
+
+    def __init__(self, segmentationNode: slicer.vtkMRMLSegmentationNode, request: DicomRequest):
+        def arguments(labels: Path) -> list[str]:
+            words = ["dicom", str(labels), "--source", str(request.source), "--overwrite"]
+            words += ["--out", str(request.folder), "--case", request.case]
+            words += ["--kinds", *request.kinds]
+            return [*words, "--levels", *request.levels.split()] if request.levels else words
+
+        super().__init__(segmentationNode, arguments, request.paths(), withResult=True)
 
 
 def isFromDicom(segmentationNode: slicer.vtkMRMLSegmentationNode) -> bool:
@@ -142,7 +220,7 @@ def isFromDicom(segmentationNode: slicer.vtkMRMLSegmentationNode) -> bool:
     return bool(_instances(segmentationNode))
 
 
-def _sourceFile(
+def sourceFile(
     segmentationNode: slicer.vtkMRMLSegmentationNode, fileOf: Callable[[str], str]
 ) -> Path:
     """Return a file of the series of a segmentation's volume.

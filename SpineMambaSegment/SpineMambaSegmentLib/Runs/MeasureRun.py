@@ -15,6 +15,7 @@ from SpineMambaSegmentLib.Runs.LevelLabels import LevelLabels
 from SpineMambaSegmentLib.Runs.WorkerRun import WorkerRun
 from SpineMambaSegmentLib.Scene import MeasurementNodes
 from SpineMambaSegmentLib.Scene.Files import VolumeFile, resultText
+from SpineMambaSegmentLib.Scene.Given import Given
 
 
 class MeasureRun(WorkerRun):
@@ -29,10 +30,11 @@ class MeasureRun(WorkerRun):
         segmentationNode: Its vertebrae, named by level.
         temporaryFolder: Folder in which the run folder is created; deleted at the end of the run.
         page: Path of the HTML report; None to write no report.
+        given: Calibration and femoral heads.
 
     Raises:
-        UserError: If there are no vertebrae, two have the same level, or the nodes are under
-            different transforms.
+        UserError: If there are no vertebrae, two have the same level, the nodes are under
+            different transforms, or what is given is not valid.
     """
 
     def __init__(
@@ -41,7 +43,11 @@ class MeasureRun(WorkerRun):
         segmentationNode: slicer.vtkMRMLSegmentationNode,
         temporaryFolder: Path,
         page: Path | None = None,
+        given: Given | None = None,
     ):
+        given = given or Given()
+        given.check()
+        hips = given.hipsLps(segmentationNode)
         labelled = LevelLabels.of(volumeNode, segmentationNode)
         super().__init__(temporaryFolder)
         self.measured: Measurements | None = None
@@ -58,6 +64,8 @@ class MeasureRun(WorkerRun):
             run=paths[2] if result is not None else None,
             page=page,
             overwrite=True,
+            calibration=given.writeCalibration(self._folder / "calibration.json"),
+            hips_lps_mm=hips,
         )
         self._start([VolumeFile(volumeNode, paths[0]), labelled.file(paths[1])], job)
 

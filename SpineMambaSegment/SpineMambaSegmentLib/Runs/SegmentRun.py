@@ -19,7 +19,7 @@ from SpineMambaSegmentLib.Review.Sessions import startReview
 from SpineMambaSegmentLib.Runs.WorkerRun import WorkerRun
 from SpineMambaSegmentLib.Scene import Frames, Inputs, Provenance, Segments, WriteMark
 from SpineMambaSegmentLib.Scene.Files import VolumeFile
-from SpineMambaSegmentLib.Scene.Grid import Grid, gridOf
+from SpineMambaSegmentLib.Scene.Grid import Grid, fineGrid, gridOf, setReferenceGrid
 from SpineMambaSegmentLib.Scene.LabelFile import labelsInSteps
 
 SERVER = "server"
@@ -39,6 +39,8 @@ class RunOptions:
         allFrames: If True, all frames of the volume's sequence are segmented; see
             `Runs.SequenceRun`.
         site: The server, if the device is `SERVER`; None if its address is not valid.
+        fineSlices: If True, thick slices are subdivided; the segments are then on finer voxels
+            than the volume.
     """
 
     model: str = DEFAULT
@@ -48,6 +50,7 @@ class RunOptions:
     roiNode: slicer.vtkMRMLMarkupsROINode | None = None
     allFrames: bool = False
     site: Site | None = None
+    fineSlices: bool = False
 
 
 class MarkedRun(WorkerRun):
@@ -137,6 +140,7 @@ class SegmentRun(MarkedRun):
         Inputs.checkVolume(volumeNode)
         extent = None if roi is None else Inputs.regionExtent(volumeNode, roi)
         device = deviceOf(options)
+        Inputs.checkSlices(segmentationNode, volumeNode, fine=options.fineSlices)
         super().__init__(volumeNode, segmentationNode, temporaryFolder)
         job = jobIn(self._folder, options, device)
         self._frame = None if segmentationNode is None else Frames.frameOf(segmentationNode)
@@ -210,6 +214,7 @@ def jobIn(folder: Path, options: RunOptions, device: str) -> SegmentJob:
         device=device,
         modality=options.modality,
         quality=options.quality,
+        fine_slices=options.fineSlices,
     )
 
 
@@ -230,10 +235,12 @@ def importInto(
     Returns:
         IDs of the new segments, from head to tail.
     """
-    labels = yield from labelsInSteps(job.output, grid)
+    labels = yield from labelsInSteps(job.output, grid, fine=job.fine_slices)
     tags = Provenance.tagsByLabel(read_result(job.result))
     yield
     ids = yield from Segments.segmentsInSteps(labels, node, volumeNode, tags)
+    if job.fine_slices:
+        setReferenceGrid(node, fineGrid(labels, gridOf(volumeNode)))
     Provenance.keepResult(node, job.result)
     # One surface per step: all at once would block Slicer for more than a second.
     surfaces = {}

@@ -120,6 +120,8 @@ class SequenceRun(MarkedRun):
             target = self._target(frame)
             if target is not None:
                 Inputs.checkSegmentation(target.dataNode)
+                fine = self._options.fineSlices
+                Inputs.checkSlices(target.dataNode, frame.dataNode, fine=fine)
         except UserError as error:
             raise UserError(f"{frame.title}: {error.message}", error.remedy, error.code) from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,6 +47,19 @@ class Grid:
         stop = np.clip(np.ceil(ijk.max(axis=0)), 0, last).astype(int)
         return tuple(int(n) for pair in zip(first, stop, strict=True) for n in pair)
 
+    def subdivided(self, counts: Sequence[int]) -> Grid:
+        """Return the grid with every voxel divided along i, j, k into this many."""
+        steps = np.array(counts)
+        matrix = self.ijkToRas.copy()
+        matrix[:3, :3] /= steps
+        matrix[:3, 3] += self.ijkToRas[:3, :3] @ ((1 / steps - 1) / 2)
+        return Grid(matrix, tuple(int(n) for n in np.array(self.size) * steps))
+
+    def isSubdivisionOf(self, other: Grid) -> bool:
+        """Return True if every voxel of another grid is divided into a whole number of voxels."""
+        counts, rest = np.divmod(self.size, other.size)
+        return not rest.any() and bool(counts.all()) and self.isSameAs(other.subdivided(counts))
+
     def toIjk(self, ras: np.ndarray) -> np.ndarray:
         """Return the fractional voxel indices i, j, k of RAS coordinates, shape (..., 3)."""
         matrix = np.linalg.inv(self.ijkToRas)
@@ -88,6 +102,27 @@ def referenceGrid(segmentationNode: slicer.vtkMRMLSegmentationNode) -> Grid | No
     if 0 in image.GetDimensions():
         return None
     return Grid(matrixArray(matrix), image.GetDimensions()).cut(image.GetExtent())
+
+
+def fineGrid(image: slicer.vtkOrientedImageData, grid: Grid) -> Grid:
+    """Return the subdivision of a grid on which an image lies; axes may be reversed."""
+    matrix = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(matrix)
+    old, new = (np.linalg.norm(m[:3, :3], axis=0) for m in (grid.ijkToRas, matrixArray(matrix)))
+    return grid.subdivided(np.rint(old / new).astype(int))
+
+
+def setReferenceGrid(segmentationNode: slicer.vtkMRMLSegmentationNode, grid: Grid) -> None:
+    """Let new segments and edits of a segmentation use a grid; its reference volume stays."""
+    image, matrix = slicer.vtkOrientedImageData(), vtk.vtkMatrix4x4()
+    matrix.DeepCopy(grid.ijkToRas.ravel())
+    i, j, k = (n - 1 for n in grid.size)
+    image.SetExtent(0, i, 0, j, 0, k)
+    image.SetImageToWorldMatrix(matrix)
+    converter = slicer.vtkSegmentationConverter
+    name = converter.GetReferenceImageGeometryParameterName()
+    text = converter.SerializeImageGeometry(image)
+    segmentationNode.GetSegmentation().SetConversionParameter(name, text)
 
 
 def matrixArray(matrix: vtk.vtkMatrix4x4) -> np.ndarray:

@@ -10,10 +10,14 @@ import vtk
 from slicer.i18n import tr as _
 
 from spinemamba.common.errors import Code, UserError
+from spinemamba.protocol.job import FINE_MM
 from SpineMambaSegmentLib.Scene import Frames
 from SpineMambaSegmentLib.Scene.Grid import gridOf
 from SpineMambaSegmentLib.Scene.Ownership import takenIds
-from SpineMambaSegmentLib.Scene.Segments import SURFACE, keptIds
+from SpineMambaSegmentLib.Scene.Segments import SURFACE, keptIds, reviewedIds
+
+_SAME_MM = 1e-4
+"""Sizes of voxels that differ by less are the same."""
 
 _ROI_STEPS = 9
 """Sample points along each axis of a region, for non-linear transforms."""
@@ -121,6 +125,43 @@ def checkVoxels(segmentationNode: slicer.vtkMRMLSegmentationNode) -> None:
             ),
             Code.INPUT_BAD,
         )
+
+
+def checkSlices(
+    segmentationNode: slicer.vtkMRMLSegmentationNode | None,
+    volumeNode: slicer.vtkMRMLScalarVolumeNode,
+    *,
+    fine: bool,
+) -> None:
+    """Check that approved vertebrae are on the voxels that a run will use; None has none.
+
+    Args:
+        segmentationNode: Receives the segments of a run.
+        volumeNode: The image.
+        fine: Whether the run divides thick slices.
+
+    Raises:
+        UserError: If the run would put vertebrae on two voxel grids into one segmentation.
+    """
+    if segmentationNode is None:
+        return
+    volume_mm = np.linalg.norm(gridOf(volumeNode).ijkToRas[:3, :3], axis=0)
+    for segmentId in reviewedIds(segmentationNode):
+        segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
+        image = segment.GetRepresentation(BINARY)
+        if image is None:
+            continue
+        used_mm = np.array(image.GetSpacing())
+        divided = volume_mm > FINE_MM + _SAME_MM if fine else np.zeros(3, bool)
+        # A divided voxel is at most a third as large.
+        if ((used_mm < volume_mm / 2) != divided).any():
+            raise UserError(
+                _("{name} has approved vertebrae on slices of another thickness.").format(
+                    name=segmentationNode.GetName()
+                ),
+                _("Change Slices in the section Segment, or choose Create new segmentation."),
+                Code.INPUT_BAD,
+            )
 
 
 def editedWith(segmentationNode: slicer.vtkMRMLSegmentationNode) -> str:

@@ -28,12 +28,13 @@ _RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0])
 Image = slicer.vtkOrientedImageData
 
 
-def labelsInSteps(path: Path, grid: Grid) -> Steps[Image]:
+def labelsInSteps(path: Path, grid: Grid, *, fine: bool = False) -> Steps[Image]:
     """Return the labels in an NRRD file, cropped, in the volume's own RAS (before transforms).
 
     Args:
         path: Written by the worker, on ``grid``.
         grid: Grid of the volume.
+        fine: Whether the labels may be on a subdivision of ``grid``.
 
     Returns:
         uint8; its extent is that of the labels, one voxel of background if there are none.
@@ -45,7 +46,7 @@ def labelsInSteps(path: Path, grid: Grid) -> Steps[Image]:
     try:
         header = tool("imaging.formats.nrrd_header").read_nrrd_header(path)
         found = _gridOf(path.name, header)
-        if not found.isSameAs(grid):
+        if not (found.isSubdivisionOf(grid) if fine else found.isSameAs(grid)):
             raise ValueError(f"{path.name} is not on the voxel grid of the volume")
         pieces: list[tuple[tuple[int, int, int], np.ndarray]] = []
         values: set[int] = set()

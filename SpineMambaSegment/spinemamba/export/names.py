@@ -11,6 +11,9 @@ from spinemamba.common.atomic_files import sha256
 CASE = "spine"
 """Default name of a case. Names of Slicer nodes are not used, because they often name patients."""
 
+DICOM_ENDS = {"seg": "seg.dcm", "rtstruct": "rtstruct.dcm", "sr": "sr.dcm", "pdf": "report.dcm"}
+"""Kinds of DICOM instances of a result, and the ends of their file names."""
+
 _LONGEST_CASE = 60
 _HASH_DIGITS = 8
 

@@ -12,12 +12,10 @@ import numpy as np
 
 from spinemamba.imaging.resample import resample_box
 from spinemamba.imaging.volume import Geometry, Volume
-
-MOST_MM = 1.5
-"""Greatest voxel size after subdivision: that of the fine network."""
+from spinemamba.protocol.job import FINE_MM
 
 
-def with_fine_slices(volume: Volume, most_mm: float = MOST_MM) -> Volume:
+def with_fine_slices(volume: Volume, most_mm: float = FINE_MM) -> Volume:
     """Return an image whose voxels are at most this large along every axis.
 
     Thick slices are replaced by an odd number of thinner ones, interpolated linearly; the slices

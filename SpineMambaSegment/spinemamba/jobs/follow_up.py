@@ -8,13 +8,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from spinemamba import __version__
-from spinemamba.common.atomic_files import all_or_none
+from spinemamba.anatomy.label_schemes import VERSE
+from spinemamba.common.atomic_files import all_or_none, check_place
+from spinemamba.common.progress import MEASURE, ignore
+from spinemamba.common.progress import Progress as StageProgress
+from spinemamba.export.run_files import find_files
 from spinemamba.jobs.measure import MeasuredCase, Sources, measure_labels
+from spinemamba.jobs.outputs import refuse_overwriting_inputs
 from spinemamba.labelmaps.read import read_vertebra_labels
+from spinemamba.measure.calibration import read_line
 from spinemamba.measure.follow_up.comparison import differences
 from spinemamba.measure.follow_up.matching import Matching, match_levels, with_moved_names
 from spinemamba.measure.follow_up.record import FOLLOW_UP, Change, FollowUp
 from spinemamba.measure.spine import Progress
+from spinemamba.protocol.job import FollowUpJob
 from spinemamba.protocol.measurements import Measurements
 
 _DENSITIES = ("trabecular_hu", "trabecular_mg_ml")
@@ -96,6 +103,46 @@ def _changes(before: Measurements, after: Measurements) -> Iterator[Change]:
             uncertainty=found.uncertainty,
             beyond=found.is_beyond,
         )
+
+
+def run_follow_up(job: FollowUpJob, progress: StageProgress = ignore) -> None:
+    """Compare, and write follow_up.json and the page, or neither.
+
+    Args:
+        job: Input and output files.
+        progress: Called often; may stop the work by raising `Cancelled`.
+
+    Raises:
+        UserError: If an input is not usable, or an output cannot be written.
+    """
+    from spinemamba.report.follow_up_page import write_page
+
+    refuse_overwriting_inputs(job)
+    for path in job.outputs:
+        check_place(path, overwrite=job.overwrite)
+    progress(MEASURE, 0.0)
+    calibration, done = read_line(job.calibration), [0.0, 0.0]
+
+    def report(name: str, fraction: float) -> None:
+        # Both results are measured, one after the other.
+        done[0] += done[1] if fraction < done[1] else 0.0
+        done[1] = fraction
+        progress(MEASURE, min(1.0, (done[0] + fraction) / 2))
+
+    # The panel writes label images with VerSe's values.
+    own = {"corrected": True, "numbering": VERSE, "calibration": calibration}
+    after = Sources(job.input, job.image, run=job.run, **own)
+    if job.foreign:
+        files = find_files(job.before)
+        before = Sources(files.labels, job.before_image, run=files.result, calibration=calibration)
+    else:
+        before = Sources(job.before, job.before_image, run=job.before_run, **own)
+    compared = compare_results(before, after, report)
+    with all_or_none(job.outputs, overwrite=job.overwrite) as partial:
+        FOLLOW_UP.write(compared.follow_up, partial[job.output])
+        if job.page is not None:
+            write_page(compared.follow_up, partial[job.page], "")
+    progress(MEASURE, 1.0)
 
 
 def write_follow_up(compared: Compared, paths: tuple[Path, Path, Path], title: str = "") -> None:

@@ -23,7 +23,7 @@ from spinemamba.jobs.outputs import refuse_overwriting_inputs
 from spinemamba.labelmaps.is_labelmap import check_image
 from spinemamba.labelmaps.read import LabelledSpine, read_vertebra_labels
 from spinemamba.labelmaps.same_run import cuts_by_place, why_other
-from spinemamba.measure.calibration import Calibration
+from spinemamba.measure.calibration import Calibration, read_line
 from spinemamba.measure.given import NOTHING, Given
 from spinemamba.measure.pelvis import NUMBERS, hip_centres
 from spinemamba.measure.spine import Progress, measure_with_stance
@@ -198,7 +198,16 @@ def run_measure(job: MeasureJob, progress: StageProgress = ignore) -> None:
         progress(MEASURE, share * fraction)
 
     # The panel writes label images with VerSe's values.
-    sources = Sources(job.input, job.image, job.modality, job.run, corrected=True, numbering=VERSE)
+    sources = Sources(
+        job.input,
+        job.image,
+        job.modality,
+        job.run,
+        corrected=True,
+        numbering=VERSE,
+        calibration=read_line(job.calibration),
+        hips_lps_mm=job.hips_lps_mm,
+    )
     done = measure_files(sources, report)
     with all_or_none(job.outputs, overwrite=job.overwrite) as partial:
         write_json(done.measured, partial[job.output])

@@ -44,6 +44,15 @@ CALIBRATION = JsonFormat(
 """Format of a calibration file."""
 
 
+def read_line(path: Path | None) -> Calibration | None:
+    """Return the calibration in a file; None without a file.
+
+    Raises:
+        UserError: If the file cannot be read, or a value is out of range.
+    """
+    return None if path is None else CALIBRATION.read(path)
+
+
 def read_calibration(text: str) -> Calibration:
     """Return the calibration given as "slope,offset", or by the path of a file.
 

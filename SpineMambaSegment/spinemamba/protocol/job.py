@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-from spinemamba.common.json_schema import JsonFormat, Limits, check_limits
+from spinemamba.common.json_schema import JsonFormat, Limits
 from spinemamba.common.scratch import remove_scratch_of
 from spinemamba.protocol.cohort import Fingerprint
+from spinemamba.protocol.label_jobs.file_job import MODALITIES, FileJob
+from spinemamba.protocol.label_jobs.on_labels import FollowUpJob, MeasureJob, PartsJob, PlanJob
 from spinemamba.protocol.model_card import DEFAULT
 from spinemamba.protocol.result import RESULT_END
 
-MODALITIES = ("auto", "ct", "mr")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 QUALITIES = ("standard", "fast")
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -21,48 +22,10 @@ DICOM_SEG, STL, NIFTI = "dicom-seg", "stl", "nifti"
 COHORT_EXTRAS = (STL, DICOM_SEG, NIFTI)
 """Further outputs of a case of a cohort: surfaces, DICOM SEG, and labels as NIfTI."""
 
+FINE_MM = 1.5
+"""Greatest voxel size of a run with fine slices: that of the fine network."""
+
 NTH_GPU = r"cuda:\d+"
-
-
-@dataclass(frozen=True)
-class FileJob:
-    """Base of all jobs: input and output files.
-
-    Attributes:
-        input: Image file, or folder with a DICOM series.
-        output: Label file to write; its suffix decides the format.
-        result: JSON file to write, or None.
-        overwrite: Whether existing outputs may be replaced.
-    """
-
-    KIND: ClassVar[str]
-
-    input: Path
-    output: Path
-    result: Path | None = None
-    overwrite: bool = field(default=False, kw_only=True)
-
-    def __post_init__(self) -> None:
-        check_limits(self)
-
-    @property
-    def inputs(self) -> tuple[Path, ...]:
-        """The files to read."""
-        return (self.input,)
-
-    @property
-    def outputs(self) -> tuple[Path, ...]:
-        """The files to write."""
-        return tuple(p for p in (self.output, self.result) if p is not None)
-
-    def remove_partial(self, pid: int) -> None:
-        """Delete partial files that a process left beside the outputs; see `scratch`."""
-        for folder in {path.absolute().parent for path in self.outputs}:
-            remove_scratch_of(pid, folder)
-
-    def write(self, path: Path) -> None:
-        """Write job.json."""
-        JOB.write(self, path)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,83 +178,6 @@ class CaseJob(FileJob):
         return (self.image, self.output, self.log_copy)
 
 
-@dataclass(frozen=True)
-class MeasureJob(FileJob):
-    """Measure the label image ``input``; ``output`` is a `measurements.Measurements`.
-
-    Attributes:
-        image: Segmented image on the grid of ``input``, or None.
-        modality: Modality of the image, one of `MODALITIES`.
-        run: result.json of the run that made the labels, for the report; or None.
-        page: HTML report to write, or None.
-    """
-
-    KIND: ClassVar[str] = "measure"
-
-    image: Path | None = None
-    modality: Annotated[str, Limits(choices=MODALITIES)] = "auto"
-    run: Path | None = None
-    page: Path | None = None
-
-    @property
-    def inputs(self) -> tuple[Path, ...]:
-        """The files to read."""
-        return (self.input, *(path for path in (self.image, self.run) if path is not None))
-
-    @property
-    def outputs(self) -> tuple[Path, ...]:
-        """The files to write."""
-        return (*super().outputs, *((self.page,) if self.page else ()))
-
-
-@dataclass(frozen=True)
-class PartsJob(FileJob):
-    """Divide the vertebrae of the label image ``input`` into parts; ``output`` is a label image.
-
-    Attributes:
-        run: result.json of the run that made the labels, for the sides at which the image cuts
-            vertebrae; or None.
-    """
-
-    KIND: ClassVar[str] = "parts"
-
-    run: Path | None = None
-
-    @property
-    def inputs(self) -> tuple[Path, ...]:
-        """The files to read."""
-        return (self.input, *((self.run,) if self.run else ()))
-
-
-@dataclass(frozen=True)
-class PlanJob(FileJob):
-    """Plan the label image ``input``; ``output`` is a `planning.plan.Plan`.
-
-    Attributes:
-        image: Segmented image on the grid of ``input``, or None.
-        modality: Modality of the image, one of `MODALITIES`.
-        screws: Table of screws, or None for the default.
-        bones: File for the vertebrae, against which lines are tested later; or None.
-    """
-
-    KIND: ClassVar[str] = "plan"
-
-    image: Path | None = None
-    modality: Annotated[str, Limits(choices=MODALITIES)] = "auto"
-    screws: Path | None = None
-    bones: Path | None = None
-
-    @property
-    def inputs(self) -> tuple[Path, ...]:
-        """The files to read."""
-        return (self.input, *(path for path in (self.image, self.screws) if path is not None))
-
-    @property
-    def outputs(self) -> tuple[Path, ...]:
-        """The files to write."""
-        return (*super().outputs, *((self.bones,) if self.bones else ()))
-
-
 @dataclass(frozen=True, kw_only=True)
 class CohortJob(ModelJob):
     """Segment one case of a cohort.
@@ -355,7 +241,17 @@ class CohortJob(ModelJob):
         )
 
 
-_KINDS = (SegmentJob, ResegmentJob, RelabelJob, CaseJob, MeasureJob, PartsJob, PlanJob, CohortJob)
+_KINDS = (
+    SegmentJob,
+    ResegmentJob,
+    RelabelJob,
+    CaseJob,
+    MeasureJob,
+    FollowUpJob,
+    PartsJob,
+    PlanJob,
+    CohortJob,
+)
 
 JOB: JsonFormat[FileJob] = JsonFormat(
     {kind.KIND: kind for kind in _KINDS},

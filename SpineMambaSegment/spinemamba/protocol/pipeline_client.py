@@ -16,7 +16,7 @@ from pathlib import Path
 
 from spinemamba.common.errors import Code
 from spinemamba.protocol import events
-from spinemamba.protocol.job import CohortJob
+from spinemamba.protocol.job import JOB, CohortJob
 from spinemamba.protocol.worker_client import LOG_NAME, kill_group, start_module, without_names
 
 AHEAD = 2
@@ -110,7 +110,7 @@ class PipelineWorker:
             self._start()
         self._count += 1
         path = self.folder / f"{self._count}.json"
-        job.write(path)
+        JOB.write(job, path)
         self._in_flight[str(path)] = InFlight(job)
         self._private |= {*job.inputs, *job.outputs}
         # If the process has just ended, `ended_cases` reports it.

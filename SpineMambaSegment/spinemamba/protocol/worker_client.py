@@ -18,7 +18,7 @@ from typing import IO
 
 from spinemamba.common.errors import Code
 from spinemamba.protocol import events
-from spinemamba.protocol.job import FileJob
+from spinemamba.protocol.job import JOB, FileJob
 
 LOG_NAME = "worker.log"
 JOB_NAME = "job.json"
@@ -61,7 +61,7 @@ class WorkerProcess:
             OSError: If the interpreter cannot be started.
         """
         path = folder / JOB_NAME
-        job.write(path)
+        JOB.write(job, path)
         options = ["--stay"] if stays else []
         with (folder / LOG_NAME).open("wb") as log:
             process = start_module(python, ["spinemamba.worker", *options, str(path)], log)
@@ -74,7 +74,7 @@ class WorkerProcess:
             OSError: If the process has ended.
         """
         path = self._folder / JOB_NAME
-        job.write(path)
+        JOB.write(job, path)
         self._job, self._end_reported = job, False
         self._process.stdin.write(json.dumps({"cmd": "run", "job": str(path)}) + "\n")
         self._process.stdin.flush()

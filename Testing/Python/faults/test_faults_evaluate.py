@@ -19,7 +19,7 @@ from spinemamba.cli.main import main
 from spinemamba.evaluation import cohort
 from spinemamba.imaging.volume import Volume
 from spinemamba.imaging.write import write_image
-from spinemamba.protocol.job import MeasureJob
+from spinemamba.protocol.job import JOB, MeasureJob
 
 pytestmark = pytest.mark.faults
 
@@ -192,7 +192,7 @@ DAMAGED = b"text.usetex: True\nbackend: nonsense\n\xff\xfe"
 def test_the_worker_plots_despite_the_backend_of_jupyter(folder, tmp_path, outcome):
     page = tmp_path / "page.html"
     job = MeasureJob(folder / "labels.nii.gz", tmp_path / "measurements.json", page=page)
-    job.write(tmp_path / "job.json")
+    JOB.write(job, tmp_path / "job.json")
     code, said = run("spinemamba.worker", "job.json", folder=tmp_path, MPLBACKEND=INLINE)
     assert code == 0, said
     assert "data:image/png" in page.read_text("utf-8")

@@ -217,7 +217,7 @@ CONTENTS: dict[str, Any] = {
         "0",
         1,
         (Change("vertebra", "L1", "", "volume_ml", "mL", 33.0, 30.0, -3.0, 2.5, True),),
-        (Match("L1", "T12", 0.5, 1.0, 2.0),),
+        (Match("L1", "T12", 0.5, 1.0, 2.0, (POINT,) * 3, POINT),),
         ("Check.",),
         ("Position.",),
     ),

@@ -51,6 +51,8 @@ LATE = (
     "levels.outlines",
     "levels.scan_evidence",
     "levels.scan_match",
+    "measure.calibration",
+    "measure.follow_up.record",
     "planning.line_assessment",
     "planning.stored_bones",
 )

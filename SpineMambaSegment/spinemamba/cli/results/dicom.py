@@ -15,13 +15,10 @@ from spinemamba.cli.results.export import selected
 from spinemamba.common.atomic_files import all_or_none, check_place
 from spinemamba.common.errors import UserError
 from spinemamba.export.item import Vertebra
-from spinemamba.export.names import safe_case
+from spinemamba.export.names import DICOM_ENDS, safe_case
 from spinemamba.export.run_files import find_files, vertebrae_of
 from spinemamba.imaging.write import make_folder
 from spinemamba.labelmaps.read import read_label_file
-
-KINDS = {"seg": "seg.dcm", "rtstruct": "rtstruct.dcm", "sr": "sr.dcm", "pdf": "report.dcm"}
-"""Kinds of instances, and the ends of their file names."""
 
 _DEFAULT = ("seg", "rtstruct", "sr")
 
@@ -42,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--kinds",
         nargs="+",
-        choices=tuple(KINDS),
+        choices=tuple(DICOM_ENDS),
         default=list(_DEFAULT),
         help="seg: segments; rtstruct: contours; sr: measurements, which refer to the segments; "
         "pdf: the report, which needs Chromium, Chrome or Edge (default: all but pdf)",
@@ -63,10 +60,10 @@ def run(args: argparse.Namespace) -> int:
     """Write the instances, all or none."""
     case = safe_case(args.case or split_name(args.labels)[0])
     make_folder(args.out)
-    kinds = [kind for kind in KINDS if kind in args.kinds]
+    kinds = [kind for kind in DICOM_ENDS if kind in args.kinds]
     if "sr" in kinds and "seg" not in kinds:
         raise UserError("The measurements refer to segments.", "Add seg to --kinds.")
-    paths = {kind: args.out / f"{case}_{KINDS[kind]}" for kind in kinds}
+    paths = {kind: args.out / f"{case}_{DICOM_ENDS[kind]}" for kind in kinds}
     for path in paths.values():
         check_place(path, overwrite=args.overwrite)
     content = read_label_file(args.labels, numbering_of(args.numbering))

@@ -102,7 +102,7 @@ def _apply(out: Path, decision: Decision, reviewer: str) -> str:
             _check_image(record)
         review = CaseReview(decision.status, reviewer, decision.time, decision.note, digest)
         applied = apply_decision(ReviewedCase(folder, record, decision, review))
-    return "; ".join([", ".join(_words(decision)), *_left(applied)])
+    return "; ".join([", ".join(_words(decision, record.review, reviewer)), *_left(applied)])
 
 
 def _left(applied: Applied) -> Iterator[str]:

@@ -143,7 +143,17 @@ def _matches(pairs: Sequence[_Pair]) -> tuple[Match, ...]:
         rotation = motion.rotation @ rest.rotation.T
         turn = np.degrees(np.arccos(np.clip((np.trace(rotation) - 1) / 2, -1, 1)))
         aside = moved[k] - rest.apply(centres[k][None])[0]
-        out.append(Match(new.level, old.level, residual, float(np.linalg.norm(aside)), float(turn)))
+        out.append(
+            Match(
+                new.level,
+                old.level,
+                residual,
+                float(np.linalg.norm(aside)),
+                float(turn),
+                tuple(map(tuple, motion.rotation.tolist())),
+                tuple(motion.shift_mm.tolist()),
+            )
+        )
     return tuple(out)
 
 

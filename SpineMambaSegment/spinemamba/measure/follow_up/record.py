@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
-from spinemamba.common.json_schema import JsonFormat, Limits
+from spinemamba.common.json_schema import OPTIONAL, JsonFormat, Limits
 from spinemamba.protocol.measurements import KINDS
 
 
@@ -49,6 +49,8 @@ class Match:
             label raises it.
         shift_mm: Displacement of the centre against the rest of the spine.
         turn_deg: Rotation against the rest of the spine.
+        rotation: Rows of the rotation of the match, from LPS to LPS; empty if unknown.
+        translation_mm: Its translation, after the rotation; empty if unknown.
     """
 
     level: str
@@ -56,6 +58,8 @@ class Match:
     residual_mm: float
     shift_mm: float
     turn_deg: float
+    rotation: tuple[tuple[float, float, float], ...] = field(default=(), metadata=OPTIONAL)
+    translation_mm: tuple[float, ...] = field(default=(), metadata=OPTIONAL)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from spinemamba.imaging.volume import Geometry, Volume
 from spinemamba.imaging.write import write_image
 from spinemamba.levels.pins import Pin, match_pins, parse_pin
 from spinemamba.protocol.flags import Flag
-from spinemamba.protocol.job import SegmentJob, read_job
+from spinemamba.protocol.job import JOB, SegmentJob, read_job
 from spinemamba.protocol.level_doubt import LEVELS_DIFFER
 from spinemamba.protocol.result import (
     InstanceResult,
@@ -172,7 +172,7 @@ def test_pins_without_a_vertebra_or_on_the_same_one_are_refused(shifted: Result,
 
 def test_pins_are_unchanged_after_writing_and_reading_a_job(tmp_path: Path):
     job = SegmentJob(tmp_path / "a.nrrd", tmp_path / "b.nrrd", fixed_levels=("L5@1,2,3",))
-    job.write(tmp_path / "job.json")
+    JOB.write(job, tmp_path / "job.json")
     assert read_job(tmp_path / "job.json") == job
 
 

@@ -23,7 +23,7 @@ from spinemamba.imaging.write import to_image, write_image
 from spinemamba.inference.model import load_model
 from spinemamba.phantom import PhantomOptions, make_phantom
 from spinemamba.protocol import events
-from spinemamba.protocol.job import ResegmentJob, read_job
+from spinemamba.protocol.job import JOB, ResegmentJob, read_job
 from spinemamba.protocol.model_card import DEFAULT, find_model
 from spinemamba.protocol.vertebra_result import read_vertebra_result
 from spinemamba.protocol.worker_client import LOG_NAME, WorkerProcess
@@ -212,7 +212,7 @@ def test_a_cancelled_box_leaves_no_process_and_no_file(job: ResegmentJob):
 def test_a_resegment_job_is_read_back_equal_and_invalid_ones_are_refused(
     job: ResegmentJob, tmp_path: Path
 ):
-    job.write(tmp_path / "job.json")
+    JOB.write(job, tmp_path / "job.json")
     assert read_job(tmp_path / "job.json") == job
     with pytest.raises(ValueError, match="point_lps_mm is required"):
         ResegmentJob(job.input, job.output)

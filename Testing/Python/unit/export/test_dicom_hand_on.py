@@ -41,7 +41,7 @@ def written(tmp_path: Path, monkeypatch) -> tuple[Path, np.ndarray]:
     )
     monkeypatch.setattr(printing, "print_pdf", lambda page: PDF)
     words = ["dicom", str(tmp_path / "a.seg.nrrd"), "--source", str(tmp_path / "series")]
-    words += ["--out", str(tmp_path / "out"), "--kinds", *dicom.KINDS]
+    words += ["--out", str(tmp_path / "out"), "--kinds", *dicom.DICOM_ENDS]
     assert main(words) == 0
     return tmp_path / "out", array
 

@@ -9,7 +9,7 @@ import pytest
 
 from spinemamba.common.errors import UserError
 from spinemamba.protocol import events
-from spinemamba.protocol.job import SegmentJob, read_job
+from spinemamba.protocol.job import JOB, SegmentJob, read_job
 
 HEAD = '"schema": 2, "kind": "segment"'
 EVENTS = [
@@ -41,7 +41,7 @@ def test_a_line_that_is_not_an_event_is_refused(line: str):
 
 def test_a_job_is_unchanged_after_writing_and_reading(tmp_path: Path):
     job = SegmentJob(Path("in.nii.gz"), Path("out.nrrd"), result=Path("r.json"), quality="fast")
-    job.write(tmp_path / "job.json")
+    JOB.write(job, tmp_path / "job.json")
     assert read_job(tmp_path / "job.json") == job
 
 

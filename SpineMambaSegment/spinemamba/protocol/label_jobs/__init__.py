@@ -1,0 +1,1 @@
+"""Jobs that work on label images without a network; `protocol.job` has all others."""
