@@ -52,8 +52,8 @@ class EmissionOptions:
             anchor.
         anchor_floor: Least level probability of an anchor. Errors are rare, but possible.
         small_sacrum: A sacrum that the image truncates and that is smaller than this, relative to
-            the last complete vertebra, is no anchor unless it is certain by its appearance. With
-            its alae, the first sacral segment alone is larger than half of an L5.
+            the larger of the two vertebrae above it, is no anchor unless it is certain by its
+            appearance. The first sacral segment alone is larger than half of an L5.
         pin_log_likelihood: Log likelihood of a pinned level. It exceeds all other terms, but is
             finite: contradicting pins give a labeling that violates one of them, which is
             detected.
@@ -127,8 +127,8 @@ def _last_lumbar_odds(
     sacrum, last_lumbar = (
         item.level_probabilities[NETWORK_LEVELS.index(name)] for name in ("Sacrum", "L5")
     )
-    complete = [other.volume_ml for other in above if _is_complete(other)]
-    small = bool(complete) and item.volume_ml < options.small_sacrum * complete[-1]
+    largest_ml = max((other.volume_ml for other in above[-2:]), default=0.0)
+    small = item.volume_ml < options.small_sacrum * largest_ml
     if sacrum >= options.anchor or not small or "inferior" not in item.cut_sides:
         return options.anchor_floor
     return float(np.clip(last_lumbar / max(sacrum, 1e-6), options.anchor_floor, 1.0))
