@@ -27,9 +27,11 @@ import torch
 from generate import write_section
 from public_cases import public_cases, unseen_cases
 
+from spinemamba.common.errors import Code, UserError
 from spinemamba.common.process_tuning import keep_freed_memory
 from spinemamba.evaluation.compare import compare
 from spinemamba.imaging.read import read_volume
+from spinemamba.imaging.volume import Volume
 from spinemamba.inference.model import LoadedNetwork, Model, load_model
 from spinemamba.inference.precision import has_bfloat16
 from spinemamba.network.unet import parameter_count
@@ -132,14 +134,24 @@ def measure(trainer: Trainer, left_out: Sequence[str]) -> dict[str, Any]:
     for name in (*unseen_cases(), *left_out):
         image, labels = read_volume(data.image(name)), read_volume(data.label(name))
         started = time.monotonic()
-        score = compare(segment(image, model).labels, labels)
-        row["cases"][name] = {
-            "bone_dice": score.bone_dice,
-            "hd95_mm": score.bone_surface.hd95_mm,
-            "mean_dice": score.mean_dice,
-            "seconds": round(time.monotonic() - started, 1),
-        }
+        row["cases"][name] = scores(image, labels, model)
+        row["cases"][name]["seconds"] = round(time.monotonic() - started, 1)
     return row
+
+
+def scores(image: Volume, labels: Volume, model: Model) -> dict[str, float | None]:
+    """Return the scores of a case; a network that finds no vertebra has a Dice of 0."""
+    try:
+        score = compare(segment(image, model).labels, labels)
+    except UserError as error:
+        if error.code is not Code.NO_SPINE:
+            raise
+        return {"bone_dice": 0.0, "hd95_mm": None, "mean_dice": 0.0}
+    return {
+        "bone_dice": score.bone_dice,
+        "hd95_mm": score.bone_surface.hd95_mm,
+        "mean_dice": score.mean_dice,
+    }
 
 
 def step_ratios(size: str, rounds: int = 4) -> dict[str, float]:
@@ -189,9 +201,11 @@ def _mean_of_cases(row: dict[str, Any], score: str) -> float:
 
 
 def _spread(
-    rows: Sequence[dict[str, Any]], value: Callable[[dict[str, Any]], float], digits: int
+    rows: Sequence[dict[str, Any]], value: Callable[[dict[str, Any]], float | None], digits: int
 ) -> str:
-    """Return mean and standard deviation of a value over rows."""
-    values = [value(row) for row in rows]
+    """Return mean and standard deviation of a value over the rows that have it."""
+    values = [each for each in map(value, rows) if each is not None]
+    if not values:
+        return "none"
     spread = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
     return f"{statistics.fmean(values):.{digits}f}{spread}"
