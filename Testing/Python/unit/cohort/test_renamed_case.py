@@ -193,7 +193,7 @@ def test_what_is_not_renamed_is_kept_or_removed_and_reported(
 def test_the_image_of_fine_labels_is_subdivided_again(tmp_path: Path):
     path = tmp_path / "thick.nii.gz"
     geometry = Geometry((8, 8, 8), (4.0, 1.0, 1.0), (0.0, 0.0, 0.0), np.eye(3))
-    image = Volume(np.zeros(geometry.shape, np.int16), geometry)
+    image = Volume(np.arange(512, dtype=np.int16).reshape(geometry.shape), geometry)
     write_image(image, path)
     fingerprint = Fingerprint(*3 * ("0" * 64,))
     job = CohortJob(path, tmp_path / "a", case="a", source=path.name, fingerprint=fingerprint)
