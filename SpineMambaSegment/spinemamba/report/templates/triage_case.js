@@ -143,13 +143,13 @@ const CaseView = (() => {
         for (const one of modes) one.setAttribute("aria-pressed", String(one.dataset.control === mode));
       },
     }, mode === "3-D" ? "3-D" : "Slices"));
-    const frame = make("div", { class: "canvas" });
-    box.append(make("div", { class: "row" }, ...modes, text), frame);
+    const place = make("div", { class: "canvas" });
+    box.append(make("div", { class: "row" }, ...modes, text), place);
     const current = item;
     // A reader who pages through the cases does not wait for volumes.
     timer = setTimeout(async () => {
       try {
-        await Viewer.show(current, frame, (id) => place(current, id, text));
+        await Viewer.show(current, place, (id) => atCross(current, id, text));
       } catch (error) {
         text.textContent = `${error.message} Use the pictures.`;
       }
@@ -157,7 +157,7 @@ const CaseView = (() => {
     return box;
   }
 
-  function place(current, id, text) {
+  function atCross(current, id, text) {
     if (current !== item) return;
     const index = item.vertebrae.findIndex((vertebra) => vertebra.id === id);
     setText(text, index < 0 ? "" : `At the cross: ${Store.shown(item).names[index]}`);

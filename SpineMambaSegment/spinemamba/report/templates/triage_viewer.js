@@ -11,6 +11,8 @@ const Viewer = (() => {
     PageUp: [0, 1, 0], PageDown: [0, -1, 0],
   };
   let canvas = null;
+  // NiiVue stops when its canvas leaves its parent; the parent may move.
+  let frame = null;
   let niivue = null;
   let current = 0;
   let shown = null;
@@ -53,7 +55,7 @@ const Viewer = (() => {
   function show(item, box, onPlace) {
     const turn = ++current;
     queue = queue.catch(() => {}).then(async () => {
-      if (turn !== current) return;
+      if (turn !== current || !box.isConnected) return;
       shown = null;
       place(box);
       await start();
@@ -77,11 +79,15 @@ const Viewer = (() => {
       canvas = document.createElement("canvas");
       canvas.tabIndex = 0;
       canvas.setAttribute("role", "img");
+      canvas.setAttribute("aria-label",
+        "Slices and 3-D of the spine. Arrows and Page keys move the cross.");
       canvas.addEventListener("keydown", move);
+      frame = document.createElement("div");
+      frame.className = "canvas";
+      frame.append(canvas);
     }
-    canvas.setAttribute("aria-label", "Slices and 3-D of the spine. Arrows and Page keys move the cross.");
     delete canvas.dataset.ready;
-    box.replaceChildren(canvas);
+    box.replaceChildren(frame);
   }
 
   function move(event) {

@@ -26,7 +26,7 @@ def message(page: Any, part: str) -> str:
 
 def listed(page: Any) -> list[str]:
     """Return the cases in the list."""
-    return page.locator("#cases li b").all_inner_texts()
+    return page.locator("#cases li").evaluate_all("all => all.map((one) => one.dataset.case)")
 
 
 def reviews_of_two(out: Path, folder: Path) -> tuple[Path, Path]:
@@ -53,7 +53,7 @@ def test_a_disagreement_is_listed_settled_and_applied(browser: Any, out: Path, t
         message(page, "Read 4 decisions from ben.json.")
         page.get_by_label("Show").select_option("differ")
         assert listed(page) == ["case-11", "case-09", "case-08"]
-        shown = page.locator(".differs").all_inner_texts()
+        shown = page.locator(".differs").all_text_contents()
         assert shown == ["Ben: T10 to L1", "Ben: flagged", "only Ben: approved"]
         assert "Note: Twelve ribs." in page.get_by_role("group", name="Other reader").inner_text()
         page.locator("#cases").focus()
@@ -162,7 +162,7 @@ def test_a_kept_decision_about_a_changed_result_stays_in_sight(browser: Any, out
         cases = json.loads(text.removeprefix("globalThis.TRIAGE=").rstrip(";\n"))["cases"]
         changed = text.replace(cases[0]["resultSha256"], "2" * 64)
         listing.write_text(changed, encoding="utf-8")
-        page.reload()
+        page.goto((out / "triage.html").as_uri())
         assert "One decision is about results that have changed" in message(page, "case-11")
         for _ in range(2):
             facts = page.locator(".facts").inner_text()
