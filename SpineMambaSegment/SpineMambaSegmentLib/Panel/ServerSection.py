@@ -8,7 +8,7 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
-from spinemamba import __version__
+import spinemamba
 from spinemamba.common.errors import UserError
 from spinemamba.protocol.remote.credentials import bearer_of
 from spinemamba.protocol.remote.formats import Capabilities
@@ -196,7 +196,7 @@ def _answerText(about: Capabilities) -> str:
         devices=", ".join(device.name or device.device for device in about.devices),
         queued=about.queued,
     )
-    if about.version == __version__:
+    if about.version == spinemamba.__version__:
         return text
     note = _("This computer has version {version}; install the same version on both.")
-    return f"{text} {note.format(version=__version__)}"
+    return f"{text} {note.format(version=spinemamba.__version__)}"

@@ -152,20 +152,20 @@ def token_store(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> ModuleTy
 
 
 @pytest.fixture
-def server_user(
-    token_store: ModuleType,
-    panel: Any,
-    volume: Any,
-    pump: Any,
-    real_worker: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Any:
-    """A user of the panel with a server, who waits shorter in an outage."""
-    from server_user import QUICK, ServerUser
+def short_waits(token_store: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the waits of the client in an outage."""
+    from server_user import QUICK
 
     from spinemamba.protocol.remote import remote_worker
 
     monkeypatch.setattr(remote_worker, "Patience", lambda: QUICK)
+
+
+@pytest.fixture
+def server_user(short_waits: None, panel: Any, volume: Any, pump: Any, real_worker: Path) -> Any:
+    """A user of the panel with a server."""
+    from server_user import ServerUser
+
     return ServerUser(panel, volume, pump, real_worker)
 
 

@@ -265,8 +265,8 @@ def translated_errors(host: str, passing: tuple[type[BaseException], ...] = ()) 
     except ssl.SSLCertVerificationError as error:
         has_expired = error.verify_code in _OUT_OF_DATE
         remedy = (
-            "Give the file of its certificate authority (--ca-file, in Slicer Certificates), or "
-            "correct the address."
+            "Give the file of its certificate authority (Certificates in Slicer, --ca-file in the "
+            "shell), or correct the address."
         )
         if has_expired:
             remedy = "Ask the administrator for a new one, and check the date of this computer."
