@@ -7,7 +7,6 @@ from pathlib import Path
 
 from spinemamba.anatomy.label_schemes import VERSE
 from spinemamba.anatomy.labels import ORDER
-from spinemamba.anatomy.parts import BODY
 from spinemamba.common.progress import MEASURE, ignore
 from spinemamba.common.progress import Progress as StageProgress
 from spinemamba.imaging.seg_nrrd import write_labels
@@ -91,7 +90,7 @@ def missing_by_reason(parts: SpineParts) -> dict[str, list[str]]:
         for part, reason in done.missing.items():
             reasons.setdefault(reason, []).append(part.name)
         for reason, names in reasons.items():
-            listed = "" if BODY in done.missing else f" ({', '.join(names)})"
+            listed = f" ({', '.join(names)})" if done.is_divided else ""
             out.setdefault(reason, []).append(f"{done.vertebra.name}{listed}")
     for name, reason in parts.missing.items():
         out.setdefault(reason, []).append(f"disc {name}")

@@ -16,6 +16,9 @@ _FRONT = 0.45
 """Share of the ring's depth in which the lateral masses face each other."""
 
 _REACH_MM = 40.0
+_RAYS_X_MM = (-8, -4, 0, 4, 8)
+"""Where the depth of the ring is measured: the posterior arch may be open on the midline."""
+
 _LEAST_WIDTH_MM = 50.0
 """Least width of a C1 that shows both transverse processes."""
 
@@ -78,7 +81,7 @@ def _ring(vertebra: Vertebra, frame: Frame) -> tuple[float, float, float]:
         ValueError: If it is open.
     """
     patch = vertebra.patch
-    starts = frame.to_lps(np.array([(x, 0.0, z) for x in (-2, 0, 2) for z in (-2, 0, 2)]))
+    starts = frame.to_lps(np.array([(x, 0.0, z) for x in _RAYS_X_MM for z in (-2, 0, 2)]))
     ends = []
     for sign in (-1, 1):
         distances = patch.entries_mm(starts, sign * frame.posterior, _REACH_MM)

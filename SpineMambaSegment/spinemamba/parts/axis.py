@@ -1,11 +1,10 @@
-"""The dens and the superior articular surfaces of C2."""
+"""The dens and the superior articular processes of C2."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from spinemamba.anatomy.parts import DENS, SUPERIOR
-from spinemamba.parts.endplates import ENDPLATE_MM
 
 _BIN_MM = 1.0
 _TIP_MM, _NECK_MM = 3.0, 9.0
@@ -14,12 +13,15 @@ _TIP_MM, _NECK_MM = 3.0, 9.0
 _WIDER = 1.5
 """Where the bone is this much wider than the dens, the body begins."""
 
+_THICK_MM = 5.0
+"""Thickness of the superior articular processes, from their upper surface."""
+
 _BEHIND_MM = 6.0
-"""How far the superior articular surfaces may reach behind the posterior wall."""
+"""How far the superior articular processes may reach behind the posterior wall."""
 
 
 def add_dens(values: np.ndarray, places_mm: np.ndarray, wall_mm: float) -> None:
-    """Divide the dens and the superior articular surfaces from the body of C2, in place.
+    """Divide the dens and the superior articular processes from the body of C2, in place.
 
     Args:
         values: Parts of the voxels, (n,).
@@ -70,4 +72,4 @@ def _upper_shell(places_mm: np.ndarray) -> np.ndarray:
     column = cells[:, 0] * (cells[:, 1].max() + 1) + cells[:, 1]
     top = np.full(int(column.max()) + 1, -np.inf)
     np.maximum.at(top, column, places_mm[:, 2])
-    return top[column] - places_mm[:, 2] < ENDPLATE_MM
+    return top[column] - places_mm[:, 2] < _THICK_MM

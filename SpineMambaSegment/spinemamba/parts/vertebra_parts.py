@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from spinemamba.anatomy.parts import Part
+from spinemamba.anatomy.parts import UNDIVIDED, Part
 from spinemamba.imaging.volume import Box, Volume
 from spinemamba.measure.frame import Frame
 from spinemamba.measure.vertebra import Vertebra
@@ -55,6 +55,11 @@ class VertebraParts:
     def frame(self) -> Frame | None:
         """Frame of the vertebral body: left, posterior, superior; None without a body."""
         return None if self.vertebra.body is None else self.vertebra.body.frame
+
+    @property
+    def is_divided(self) -> bool:
+        """Whether any voxel has a part of its own."""
+        return bool(np.setdiff1d(self.parts.array, (0, UNDIVIDED.value)).size)
 
     def mask(self, *parts: Part) -> np.ndarray:
         """Return the voxels of some parts, on the grid of ``parts``."""

@@ -119,11 +119,15 @@ def _write_dicom_seg(parts: SpineParts, args: argparse.Namespace) -> None:
 
 def _volumes(parts: SpineParts) -> str:
     """Return a table of the volumes of all parts in mL."""
-    heads = ["level", *(_head(part) for part in PARTS)]
+    import numpy as np
+
+    present = np.unique(np.concatenate([np.unique(done.parts.array) for done in parts.vertebrae]))
+    shown = [part for part in PARTS if part.value in present]
+    heads = ["level", *(_head(part) for part in shown)]
     rows = []
     for done in parts.vertebrae:
         voxel_ml = done.parts.geometry.voxel_ml
-        volumes = [float(done.mask(part).sum()) * voxel_ml for part in PARTS]
+        volumes = [float(done.mask(part).sum()) * voxel_ml for part in shown]
         cells = [f"{volume:.2f}" if volume else _ABSENT for volume in volumes]
         rows.append([done.vertebra.name, *cells])
     return f"Volumes in mL (L left, R right)\n{table(heads, rows)}\n"

@@ -69,7 +69,7 @@ def test_each_voxel_of_a_vertebra_has_exactly_one_part(lumbar):
         assert not vertebra.missing
         assert set(np.unique(vertebra.parts.array)) == {
             0,
-            *(part.value for part in anatomy.PARTS if part is not anatomy.UNDIVIDED),
+            *(part.value for part in anatomy.TYPICAL),
         }
 
 
@@ -141,11 +141,11 @@ def test_pedicles_have_their_place_and_section(lumbar):
         for part in anatomy.PEDICLES:
             pedicle = vertebra.pedicles[part.side]
             sign = 1 if part.side == "left" else -1
-            assert sign * pedicle.waist_mm[0] > 10
-            assert pedicle.front_mm[1] < pedicle.waist_mm[1] <= pedicle.back_mm[1] + 1
+            assert sign * pedicle.isthmus_mm[0] > 10
+            assert pedicle.front_mm[1] < pedicle.isthmus_mm[1] <= pedicle.back_mm[1] + 1
             assert 60 < pedicle.area_mm2 < 250
             places = vertebra.frame.to_local(vertebra.points_lps_mm(part))
-            assert np.linalg.norm(places - pedicle.waist_mm, axis=1).min() < 3
+            assert np.linalg.norm(places - pedicle.isthmus_mm, axis=1).min() < 3
 
 
 def test_disc_and_canal_lie_between_the_vertebrae(lumbar):
@@ -163,23 +163,44 @@ def test_disc_and_canal_lie_between_the_vertebrae(lumbar):
     assert np.isin(tissues, (Tissue.CANAL, Tissue.CORD, Tissue.FAT)).mean() > 0.85
 
 
-def test_c1_and_sacrum_are_not_divided_and_say_why(ends):
+def test_c1_c2_and_the_sacrum_have_parts_of_their_own(ends):
     upper, lower = ends["upper"], ends["lower"]
-    atlas, sacrum = upper.vertebrae[0], lower.vertebrae[-1]
-    assert set(np.unique(atlas.parts.array)) == {0, anatomy.UNDIVIDED.value}
-    assert "C1 has no body" in atlas.missing[anatomy.BODY]
-    assert set(np.unique(sacrum.parts.array)) <= {
-        0,
-        anatomy.UNDIVIDED.value,
-        anatomy.ENDPLATES[1].value,
-    }
-    assert "fused" in sacrum.missing[anatomy.PEDICLES[0]]
-    axis = upper.vertebrae[1]
-    assert all("C2" in axis.missing[part] for part in anatomy.SUPERIOR)
-    assert "disc" not in {segment.name for segment in upper.segments() if "C1" in segment.name}
-    assert {"L5-Sacrum disc", "Sacrum vertebra (not divided)"} <= {
-        segment.name for segment in lower.segments()
-    }
+    atlas, axis, sacrum = upper.vertebrae[0], upper.vertebrae[1], lower.vertebrae[-1]
+    for done in (atlas, axis, sacrum):
+        assert not done.missing
+        values = set(np.unique(done.parts.array)) - {0, anatomy.UNDIVIDED.value}
+        assert values == {part.value for part in anatomy.OWN_PARTS[done.vertebra.name]}
+    assert not atlas.mask(anatomy.UNDIVIDED).any()
+    names = {segment.name for segment in (*upper.segments(), *lower.segments())}
+    assert {"C1 anterior arch", "C2 dens", "Sacrum left ala", "L5-Sacrum disc"} <= names
+    assert not any("disc" in name for name in names if "C1" in name)
+
+
+def test_the_parts_of_c1_surround_its_ring(ends):
+    atlas = ends["upper"].vertebrae[0]
+
+    def middle(part: anatomy.Part) -> np.ndarray:
+        return atlas.points_lps_mm(part).mean(axis=0)
+
+    front, back = middle(anatomy.ANTERIOR_ARCH), middle(anatomy.POSTERIOR_ARCH)
+    masses = [middle(part) for part in anatomy.LATERAL_MASSES]
+    tips = [middle(part) for part in anatomy.TRANSVERSE]
+    assert back[1] - front[1] > 20
+    assert tips[0][0] > masses[0][0] + 8 > masses[1][0] + 30 > tips[1][0] + 38
+    ratio = (
+        atlas.mask(anatomy.LATERAL_MASSES[0]).sum() / atlas.mask(anatomy.LATERAL_MASSES[1]).sum()
+    )
+    assert ratio == pytest.approx(1, abs=0.15)
+
+
+def test_the_dens_stands_on_the_body_of_c2(ends):
+    axis = ends["upper"].vertebrae[1]
+    dens, body = axis.points_lps_mm(anatomy.DENS), axis.points_lps_mm(anatomy.BODY)
+    assert dens[:, 2].min() > body[:, 2].mean()
+    assert np.ptp(dens[:, 0]) < 18
+    assert 8 < np.ptp(dens[:, 2]) < 25
+    left, right = (axis.points_lps_mm(part)[:, 0] for part in anatomy.SUPERIOR)
+    assert left.min() > dens[:, 0].mean() > right.max()
 
 
 def test_a_cut_vertebra_is_divided_as_far_as_it_shows():
@@ -259,9 +280,8 @@ def test_disc_and_canal_of_a_real_mr_agree_with_tptbox(shared_data):
 
 def test_the_groups_name_every_part_once():
     values = [part.value for parts in SEPARATE.values() for part in parts]
-    others = {anatomy.UNDIVIDED.value}
     assert len(values) == len(set(values))
-    assert {*values} | others == {part.value for part in anatomy.PARTS}
+    assert {*values} == {part.value for part in anatomy.TYPICAL}
 
 
 def test_a_spine_that_lies_otherwise_than_its_header_says_has_the_same_parts(lumbar):
