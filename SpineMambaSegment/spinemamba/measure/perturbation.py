@@ -1,4 +1,4 @@
-"""Vertebrae with a label whose surface is displaced at random by about half a voxel."""
+"""Vertebrae with a label whose surface is displaced at random by a part of a voxel."""
 
 from __future__ import annotations
 
@@ -15,17 +15,13 @@ from spinemamba.measure.vertebra import Vertebra
 _ROUNDS = 2
 """Rounds of the search for a body that was found before."""
 
-_SCALES = ((7.0, 0.25), (30.0, 0.2))
-"""Distances in mm over which a displacement changes, and its standard deviation in units of the
-voxel: irregular outlines, and whole endplates and walls. Two label maps of one vertebra differ in
-these two ways; they hardly differ by growth."""
+_SCALES = ((7.0, 0.23), (30.0, 0.19))
+"""Distances in mm over which a displacement changes, and its standard deviation in voxels:
+irregular outlines, and whole endplates and walls. Two label maps of one vertebra differ in these
+two ways; they hardly differ by growth."""
 
-_GROWTH = 0.05
-"""Standard deviation of the displacement of the whole surface, in the same unit."""
-
-_POWER = 0.8
-"""The unit is the voxel size in mm to this power, because errors of labels are a smaller share of
-large voxels."""
+_GROWTH = 0.045
+"""Standard deviation of the displacement of the whole surface, in voxels."""
 
 _SMOOTHING = 0.7
 """Standard deviation of the filter of the distances, in voxels."""
@@ -72,12 +68,11 @@ def perturbed(vertebra: Vertebra, draws: int) -> Iterator[Vertebra]:
 def _depth(patch: Patch) -> np.ndarray:
     """Return the signed distance of the voxel centres from the surface, positive inside.
 
-    In the unit of the displacements along each axis (see `_POWER`). It is smoothed, because the
+    In voxels along each axis, or in `_FINEST_MM` if voxels are smaller. It is smoothed, because the
     steps of a label on a slanted surface say where between the voxels the surface lies; no voxel
     changes sides by that.
     """
-    spacing_mm = np.asarray(patch.geometry.spacing_mm)
-    steps = spacing_mm / np.maximum(spacing_mm, _FINEST_MM) ** _POWER
+    steps = np.minimum(1.0, np.asarray(patch.geometry.spacing_mm) / _FINEST_MM)
     inside = patch.inside > 0.5
     half = float(steps.min()) / 2
     within = ndimage.distance_transform_edt(inside, sampling=steps)
