@@ -1,25 +1,38 @@
-"""Height of the neural foramina: from pedicle to pedicle."""
+"""Height of the neural foramina: from pedicle to pedicle.
+
+A margin of a pedicle is where the share of bone in a strip through the pedicle falls to half. A
+share changes by little if an outline does, unlike the first voxel outside along a line.
+"""
 
 from __future__ import annotations
 
 import numpy as np
+from scipy import ndimage
 
+from spinemamba.measure.body import Body
 from spinemamba.measure.vertebra import Vertebra
 
-_BEHIND_MM = np.arange(1.5, 5.1, 1.75)
-"""Distances behind the posterior wall. Farther behind, articular processes hide the notches."""
+_BEHIND_MM = np.arange(2.5, 6.1, 0.875)
+"""Distances behind the posterior wall. Nearer, the rims of the body cover the notches; farther
+behind, articular processes do."""
 
-_ACROSS_MM = np.arange(4.0, 26.0, 1.0)
 _STEP_MM = 0.5
-_INNER_MM = 7.0
+_ACROSS_MM = np.arange(3.0, 26.0, _STEP_MM)
+_STRIP_MM = 7.0
 """Width of the strip on the inner side of a pedicle in which its margins are searched."""
 
-_BELOW = 1.2
+_REACH = 1.2
 """Height over which the label is sampled, in half heights of the body."""
 
-_LEAST_COLUMNS = 4
-_MIDDLE = 75
-"""Percentile of the margins that stands for the deepest point of a notch."""
+_HALF = 0.5
+_TOP = 0.8
+"""Heights with at least this share of the most bone are those of the pedicle's middle."""
+
+_AROUND_MM = 1.5
+"""Standard deviation of the filter over heights, and half the height of the pedicle's middle."""
+
+_LEAST_SHARE = 0.25
+"""Smallest share of bone in the strip through the middle of a pedicle."""
 
 
 def foramen_mm(upper: Vertebra, lower: Vertebra, side: int) -> float | None:
@@ -43,30 +56,47 @@ def _margin_lps(vertebra: Vertebra, side: int, sign: int) -> np.ndarray | None:
     body = vertebra.body
     if body is None:
         return None
-    reach = _BELOW * body.extent.half_height_mm
-    heights = np.arange(-reach, reach + _STEP_MM, _STEP_MM)
-    across, behind = np.meshgrid(
-        side * _ACROSS_MM, body.extent.half_depth_mm + _BEHIND_MM, indexing="ij"
-    )
-    columns = np.stack([across.ravel(), behind.ravel()], axis=1)
-    places = np.concatenate(
-        [
-            np.repeat(columns[:, None], len(heights), axis=1),
-            np.broadcast_to(heights[:, None], (len(columns), len(heights), 1)),
-        ],
-        axis=2,
-    )
-    bone = vertebra.patch.share(body.frame.to_lps(places)) >= 0.5
-    middle = int(np.argmax(bone.sum(axis=0)))
-    filled = bone[:, middle]
-    if filled.sum() < _LEAST_COLUMNS:
+    heights, bone = _sampled(vertebra, body, side)
+    middle = _middle(bone.mean(axis=0))
+    if middle is None:
         return None
-    inner = np.abs(columns[filled, 0]).min()
-    chosen = np.flatnonzero(filled & (np.abs(columns[:, 0]) <= inner + _INNER_MM))
-    # Number of steps from the middle of the pedicle to the first voxel outside.
-    run = bone[chosen][:, middle::sign]
-    ends = np.where(run.all(axis=1), run.shape[1], np.argmin(run, axis=1)) - 0.5
-    margins = heights[middle] + sign * _STEP_MM * ends
-    height = float(np.percentile(margins, _MIDDLE if sign < 0 else 100 - _MIDDLE))
-    place = np.array([*columns[chosen].mean(axis=0), height])
-    return body.frame.to_lps(place)
+    reach = round(_AROUND_MM / _STEP_MM)
+    across = bone[:, max(0, middle - reach) : middle + reach + 1].mean(axis=1)
+    inner = _ACROSS_MM[0] + _STEP_MM * _crossing(-across, -_HALF * across.max())
+    strip = np.abs(_ACROSS_MM - inner - _STRIP_MM / 2) <= _STRIP_MM / 2
+    shares = bone[strip].mean(axis=0)[middle::sign]
+    if shares[0] < _LEAST_SHARE:
+        return None
+    height = heights[middle] + sign * _STEP_MM * _crossing(shares, _HALF * shares[0])
+    behind = body.extent.half_depth_mm + float(_BEHIND_MM.mean())
+    return body.frame.to_lps(np.array([side * (inner + _STRIP_MM / 2), behind, height]))
+
+
+def _sampled(vertebra: Vertebra, body: Body, side: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return heights in the body's frame, and the share of bone by place across and height."""
+    reach = _REACH * body.extent.half_height_mm
+    heights = np.arange(-reach, reach + _STEP_MM, _STEP_MM)
+    behind = body.extent.half_depth_mm + _BEHIND_MM
+    places = np.stack(np.meshgrid(side * _ACROSS_MM, behind, heights, indexing="ij"), axis=-1)
+    return heights, vertebra.patch.share(body.frame.to_lps(places)).mean(axis=1)
+
+
+def _middle(shares: np.ndarray) -> int | None:
+    """Return the index of the middle of the pedicle, from the share of bone at each height."""
+    smooth = ndimage.gaussian_filter1d(shares, _AROUND_MM / _STEP_MM)
+    if smooth.max() <= 0:
+        return None
+    parts, _ = ndimage.label(smooth >= _TOP * smooth.max())
+    inside = np.flatnonzero(parts == parts[np.argmax(smooth)])
+    return round(float(np.average(inside, weights=smooth[inside])))
+
+
+def _crossing(values: np.ndarray, goal: float) -> float:
+    """Return the interpolated index at which values first fall below a goal; the last if never."""
+    below = np.flatnonzero(values < goal)
+    if not len(below):
+        return float(len(values) - 1)
+    first = int(below[0])
+    if first == 0:
+        return 0.0
+    return first - (goal - values[first]) / (values[first - 1] - values[first])

@@ -51,8 +51,8 @@ _DISC = "Between the facing endplates at {} % of the depth, along the mean of th
 _NEIGHBOUR = "one of the facing endplates is missing, or the levels are not neighbours in space"
 _BOTH = "a level is missing or out of order, or its endplate is cut or not clear"
 _FORAMEN = (
-    "From the lower margin of the upper pedicle to the upper margin of the lower pedicle, 1.5 to 5 "
-    "mm behind the back wall."
+    "From the lower margin of the upper pedicle to the upper margin of the lower pedicle, 2.5 to 6 "
+    "mm behind the back wall; a margin is where half of the pedicle ends, over its inner 7 mm."
 )
 _SIDE = "the orientation in the header contradicts the spine, so that left and right are unknown"
 
