@@ -14,6 +14,7 @@ from slicer.i18n import tr as _
 
 from SpineMambaSegmentLib.Application.UserSettings import UserSettings
 from SpineMambaSegmentLib.Panel.RunSection import RunSection
+from SpineMambaSegmentLib.Panel.StraightenedSection import insideOf
 from SpineMambaSegmentLib.Runs.FollowUpRun import FollowUpRun
 from SpineMambaSegmentLib.Scene.FollowUpNodes import rowOf
 from SpineMambaSegmentLib.Scene.Given import Given
@@ -57,12 +58,14 @@ class FollowUpSection:
         self.button = ctk.ctkCollapsibleButton()
         self.button.text = _("Follow-up")
         layout.addWidget(self.button)
-        self._makeWidgets(qt.QVBoxLayout(self.button))
+        self._makeWidgets(insideOf(self.button))
         self.button.collapsed = True
         self.selector.connect("currentNodeChanged(vtkMRMLNode*)", self._chosen)
         self.fileButton.connect("clicked(bool)", self.chooseFile)
         self.compareButton.connect("clicked(bool)", self.compare)
         self.pageButton.connect("clicked(bool)", self.choosePage)
+        self._fill([], "")
+        self.show(None, None)
 
     def show(
         self,
@@ -186,6 +189,8 @@ class FollowUpSection:
 
     def _fill(self, rows: list[tuple[str, ...]], summary: str) -> None:
         self.summary.text = summary
+        self.summary.setVisible(bool(summary))
+        self.table.setVisible(bool(rows))
         self.table.setRowCount(len(rows))
         for row, cells in enumerate(rows):
             _kind, name, view, quantity, unit, then, now, change, width, _beyond = cells
