@@ -12,6 +12,8 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from spinemamba.protocol.image_formats import LABEL_FORMATS
+from spinemamba.protocol.result import RESULT_END
 from SpineMambaSegmentLib.Application.UserSettings import UserSettings
 from SpineMambaSegmentLib.Panel.RunSection import RunSection
 from SpineMambaSegmentLib.Panel.StraightenedSection import insideOf
@@ -20,8 +22,9 @@ from SpineMambaSegmentLib.Scene.FollowUpNodes import rowOf
 from SpineMambaSegmentLib.Scene.Given import Given
 
 _TABLE_HEIGHT = 140
-_PAGE = ".html"
-_FILTERS = "(*.seg.nrrd *_result.json *.nrrd *.nii.gz *.nii *.mha)"
+_PAGE, _NAME = ".html", "follow_up.html"
+_ENDINGS = (f"*{RESULT_END}", *(f"*{ending}" for ending in LABEL_FORMATS))
+"""Files of results, for the file dialog."""
 
 
 class FollowUpSection:
@@ -96,7 +99,7 @@ class FollowUpSection:
 
     def chooseFile(self, checked: bool = False) -> None:
         """Ask for a file of an earlier result."""
-        path = self._settings.askFile(_("Earlier result"), "FollowUp", _FILTERS)
+        path = self._settings.askFile(_("Earlier result"), "FollowUp", f"({' '.join(_ENDINGS)})")
         if path is not None:
             self.setFile(path)
 
@@ -115,8 +118,7 @@ class FollowUpSection:
 
     def choosePage(self, checked: bool = False) -> None:
         """Ask for the file of the page, then compare and write it."""
-        name = f"follow_up{_PAGE}"
-        path = self._settings.askNewFile(_("Save follow-up"), "Report", name, _PAGE)
+        path = self._settings.askNewFile(_("Save follow-up"), "Report", _NAME, _PAGE)
         if path is not None:
             self._start(path)
 
