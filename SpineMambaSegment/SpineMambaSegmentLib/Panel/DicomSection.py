@@ -15,6 +15,7 @@ from slicer.i18n import tr as _
 from spinemamba.export.names import safe_case
 from SpineMambaSegmentLib import Errors
 from SpineMambaSegmentLib.Application.UserSettings import UserSettings
+from SpineMambaSegmentLib.Panel.StraightenedSection import insideOf
 from SpineMambaSegmentLib.Runs.CommandRun import (
     DicomFilesRun,
     DicomRequest,
@@ -36,7 +37,6 @@ class DicomSection:
     Attributes:
         button: The collapsible section.
         boxes: Check boxes by kind, as in `export.names.DICOM_ENDS`.
-        levels: Levels of segments and contours.
         writeButton: Asks for folders and starts.
         cancelButton: Stops.
         bar: Moves while files are being written.
@@ -53,12 +53,13 @@ class DicomSection:
         self.button = ctk.ctkCollapsibleButton()
         self.button.text = _("DICOM for an archive")
         ui.exportCollapsibleButton.layout().addWidget(self.button)
-        self._makeWidgets(qt.QVBoxLayout(self.button))
+        self._makeWidgets(insideOf(self.button))
         self.button.collapsed = True
         self.writeButton.connect("clicked(bool)", self.choose)
         self.cancelButton.connect("clicked(bool)", self.cancel)
         for box in self.boxes.values():
             box.connect("toggled(bool)", self._refresh)
+        self._refresh()
 
     def show(self, node: slicer.vtkMRMLSegmentationNode | None) -> None:
         """Enable the button for a segmentation; another one ends a run."""
@@ -93,7 +94,7 @@ class DicomSection:
     def write(self, source: Path, folder: Path) -> None:
         """Start to write the files, after asking whether existing ones may be replaced."""
         case = safe_case(self._ui.caseEdit.text)
-        levels = self.levels.text.replace(",", " ").strip()
+        levels = self._ui.levelsEdit.text.replace(",", " ").strip()
         request = DicomRequest(source, folder, case, self.kinds(), levels)
         existing = [path for path in request.paths() if path.exists()]
         if existing:
@@ -132,6 +133,7 @@ class DicomSection:
 
     def _report(self, text: str) -> None:
         self.label.text = text
+        self.label.setVisible(True)
         self._say(text)
 
     def _refresh(self) -> None:
@@ -149,6 +151,8 @@ class DicomSection:
         self.writeButton.toolTip = reason or tip
         self.cancelButton.enabled = isWriting
         self.bar.maximum = 0 if isWriting else 1
+        self.bar.setVisible(isWriting)
+        self.label.setVisible(bool(self.label.text))
 
     def _makeWidgets(self, inside: qt.QVBoxLayout) -> None:
         texts = {
@@ -163,9 +167,6 @@ class DicomSection:
             box.setToolTip(tip)
             box.setChecked(kind in ("seg", "sr"))
             inside.addWidget(box)
-        self.levels = qt.QLineEdit()
-        self.levels.placeholderText = _("All levels, or such as L1-L5")
-        self.levels.setToolTip(_("Levels of segments and contours"))
         self.writeButton = qt.QPushButton(_("Write DICOM files"))
         self.cancelButton = qt.QPushButton(_("Cancel"))
         self.cancelButton.setToolTip(_("Stop; no file is written"))
@@ -177,7 +178,6 @@ class DicomSection:
         self.bar.setTextVisible(False)
         self.label = qt.QLabel()
         self.label.setWordWrap(True)
-        inside.addWidget(self.levels)
         inside.addLayout(row)
         inside.addWidget(self.bar)
         inside.addWidget(self.label)

@@ -15,7 +15,8 @@ from spinemamba.common.errors import UserError
 from spinemamba.export.exporter import Export as SurfaceExport
 from spinemamba.export.exporter import Step, Target
 from spinemamba.export.item import Vertebra
-from spinemamba.export.meshing.options import SMOOTHING, MeshOptions
+from spinemamba.export.meshing.options import CRUMBS_MM3, SMOOTHING, MeshOptions
+from spinemamba.export.selection import level_ranges, selected
 from SpineMambaSegmentLib import Errors
 from SpineMambaSegmentLib.Application.UserSettings import UserSettings
 from SpineMambaSegmentLib.Runs.CommandRun import DicomRun, isFromDicom
@@ -105,7 +106,7 @@ class ExportSection:
     def exportSurfaces(self, folder: Path) -> None:
         """Start to write a surface of each vertebra, after the necessary questions."""
         with Errors.shown(_("The surfaces could not be exported."), self._say):
-            vertebrae = vertebraeOf(self._node)
+            vertebrae = _chosen(vertebraeOf(self._node), self._ui.levelsEdit.text)
             accepted = _acceptUnreviewed(vertebrae)
             if accepted is False:
                 return
@@ -129,6 +130,7 @@ class ExportSection:
             decimation=_DECIMATIONS[ui.decimationSelector.currentIndex],
             joint=ui.jointBox.checked,
             space=_SPACES[ui.spaceSelector.currentIndex],
+            crumbs_mm3=0.0 if ui.crumbsBox.checked else CRUMBS_MM3,
         )
 
     def cancel(self) -> None:
@@ -193,6 +195,7 @@ class ExportSection:
         """Return the key in the settings of each check box."""
         ui = self._ui
         boxes = {ui.plyBox: "PLY", ui.objBox: "OBJ", ui.glbBox: "GLB", ui.jointBox: "Joint"}
+        boxes[ui.crumbsBox] = "Crumbs"
         return {box: f"Export/{name}" for box, name in boxes.items()}
 
     def _restore(self) -> None:
@@ -315,6 +318,25 @@ class _ExportTimer:
             self._onEnd(None)
         else:
             self._onStep(step)
+
+
+def _chosen(vertebrae: list[Vertebra], levels: str) -> list[Vertebra]:
+    """Return the vertebrae of ranges of levels such as "T12, L1-L5"; all for an empty text.
+
+    Raises:
+        UserError: If the text is not of this form, or there is no such vertebra.
+    """
+    text = ",".join(levels.replace(",", " ").split())
+    if not text:
+        return vertebrae
+    try:
+        ranges = level_ranges(text)
+    except ValueError as error:
+        raise UserError(
+            _("{levels} are not levels.").format(levels=levels.strip()),
+            _("Enter levels or ranges from head to tail, such as T12, L1-L5, or nothing for all."),
+        ) from error
+    return selected(vertebrae, [ranges])
 
 
 def _acceptUnreviewed(vertebrae: list[Vertebra]) -> bool | None:

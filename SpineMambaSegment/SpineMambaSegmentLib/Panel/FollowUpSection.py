@@ -12,15 +12,19 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from spinemamba.protocol.image_formats import LABEL_FORMATS
+from spinemamba.protocol.result import RESULT_END
 from SpineMambaSegmentLib.Application.UserSettings import UserSettings
 from SpineMambaSegmentLib.Panel.RunSection import RunSection
+from SpineMambaSegmentLib.Panel.StraightenedSection import insideOf
 from SpineMambaSegmentLib.Runs.FollowUpRun import FollowUpRun
 from SpineMambaSegmentLib.Scene.FollowUpNodes import rowOf
 from SpineMambaSegmentLib.Scene.Given import Given
 
 _TABLE_HEIGHT = 140
-_PAGE = ".html"
-_FILTERS = "(*.seg.nrrd *_result.json *.nrrd *.nii.gz *.nii *.mha)"
+_PAGE, _NAME = ".html", "follow_up.html"
+_ENDINGS = (f"*{RESULT_END}", *(f"*{ending}" for ending in LABEL_FORMATS))
+"""Files of results, for the file dialog."""
 
 
 class FollowUpSection:
@@ -57,12 +61,14 @@ class FollowUpSection:
         self.button = ctk.ctkCollapsibleButton()
         self.button.text = _("Follow-up")
         layout.addWidget(self.button)
-        self._makeWidgets(qt.QVBoxLayout(self.button))
+        self._makeWidgets(insideOf(self.button))
         self.button.collapsed = True
         self.selector.connect("currentNodeChanged(vtkMRMLNode*)", self._chosen)
         self.fileButton.connect("clicked(bool)", self.chooseFile)
         self.compareButton.connect("clicked(bool)", self.compare)
         self.pageButton.connect("clicked(bool)", self.choosePage)
+        self._fill([], "")
+        self.show(None, None)
 
     def show(
         self,
@@ -93,7 +99,7 @@ class FollowUpSection:
 
     def chooseFile(self, checked: bool = False) -> None:
         """Ask for a file of an earlier result."""
-        path = self._settings.askFile(_("Earlier result"), "FollowUp", _FILTERS)
+        path = self._settings.askFile(_("Earlier result"), "FollowUp", f"({' '.join(_ENDINGS)})")
         if path is not None:
             self.setFile(path)
 
@@ -112,8 +118,7 @@ class FollowUpSection:
 
     def choosePage(self, checked: bool = False) -> None:
         """Ask for the file of the page, then compare and write it."""
-        name = f"follow_up{_PAGE}"
-        path = self._settings.askNewFile(_("Save follow-up"), "Report", name, _PAGE)
+        path = self._settings.askNewFile(_("Save follow-up"), "Report", _NAME, _PAGE)
         if path is not None:
             self._start(path)
 
@@ -186,6 +191,8 @@ class FollowUpSection:
 
     def _fill(self, rows: list[tuple[str, ...]], summary: str) -> None:
         self.summary.text = summary
+        self.summary.setVisible(bool(summary))
+        self.table.setVisible(bool(rows))
         self.table.setRowCount(len(rows))
         for row, cells in enumerate(rows):
             _kind, name, view, quantity, unit, then, now, change, width, _beyond = cells

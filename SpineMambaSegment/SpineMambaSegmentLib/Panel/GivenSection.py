@@ -13,6 +13,7 @@ from slicer.i18n import tr as _
 from spinemamba.common.errors import UserError
 from SpineMambaSegmentLib.Panel.InputSection import InputSection
 from SpineMambaSegmentLib.Panel.Review.ReviewClicks import Clicks, Position
+from SpineMambaSegmentLib.Panel.StraightenedSection import insideOf
 from SpineMambaSegmentLib.Scene.Given import Given, markHips
 
 _TEXTS = ("CalibrationSlope", "CalibrationIntercept", "CalibrationUncertainty")
@@ -45,7 +46,7 @@ class GivenSection:
         self.button = ctk.ctkCollapsibleButton()
         self.button.text = _("Calibration and hips")
         layout.addWidget(self.button)
-        self._makeWidgets(qt.QFormLayout(self.button))
+        self._makeWidgets(insideOf(self.button))
         self.button.collapsed = True
         for edit in self.edits:
             edit.connect("editingFinished()", self._changed)
@@ -98,7 +99,9 @@ class GivenSection:
             clicks.stop()
             self.markButton.text = _("Mark femoral heads")
 
-    def _makeWidgets(self, inside: qt.QFormLayout) -> None:
+    def _makeWidgets(self, inside: qt.QVBoxLayout) -> None:
+        form = qt.QFormLayout()
+        inside.addLayout(form)
         tips = (
             _("Density per Hounsfield unit, of your scanner and protocol; such as 0.8"),
             _("Density at 0 HU; such as 5"),
@@ -108,7 +111,7 @@ class GivenSection:
         self.edits = [qt.QLineEdit() for _head in heads]
         for edit, head, tip in zip(self.edits, heads, tips, strict=True):
             edit.setToolTip(tip)
-            inside.addRow(head, edit)
+            form.addRow(head, edit)
         self.selector = slicer.qMRMLNodeComboBox()
         self.selector.nodeTypes = ["vtkMRMLMarkupsFiducialNode"]
         self.selector.noneEnabled = True
@@ -118,9 +121,9 @@ class GivenSection:
         self.markButton = qt.QPushButton(_("Mark femoral heads"))
         self.problem = qt.QLabel()
         self.problem.setWordWrap(True)
-        inside.addRow(_("Femoral heads:"), self.selector)
-        inside.addRow(self.markButton)
-        inside.addRow(self.problem)
+        form.addRow(_("Femoral heads:"), self.selector)
+        inside.addWidget(self.markButton)
+        inside.addWidget(self.problem)
 
     def _changed(self) -> None:
         """Keep what the user has entered in the scene."""
@@ -145,6 +148,7 @@ class GivenSection:
         except UserError as error:
             text = " ".join([error.message, error.remedy])
         self.problem.text = text
+        self.problem.setVisible(bool(text))
 
     def _marked(self, positions: list[Position]) -> None:
         self._clicks = None

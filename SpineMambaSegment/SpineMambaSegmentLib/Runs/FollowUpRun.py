@@ -12,6 +12,7 @@ from slicer.i18n import tr as _
 
 from spinemamba.common.errors import Code, UserError
 from spinemamba.protocol.job import FollowUpJob
+from spinemamba.protocol.result import RESULT_END
 from SpineMambaSegmentLib.Runs.LevelLabels import LevelLabels
 from SpineMambaSegmentLib.Runs.WorkerRun import InputFile, WorkerRun
 from SpineMambaSegmentLib.Scene import FollowUpNodes
@@ -19,6 +20,9 @@ from SpineMambaSegmentLib.Scene.Files import VolumeFile, resultText
 from SpineMambaSegmentLib.Scene.Given import Given
 from SpineMambaSegmentLib.Scene.LazyImport import tool
 from SpineMambaSegmentLib.Scene.Provenance import volumeOf
+
+_ENDS = ("_labels.nrrd", ".nrrd")
+"""Ends of the names of label image and image in the run folder."""
 
 
 @dataclass(frozen=True)
@@ -114,11 +118,12 @@ class FollowUpRun(WorkerRun):
         segmentationNode: slicer.vtkMRMLSegmentationNode,
     ) -> _Files:
         """Return the files of a result in the run folder, and write its result.json."""
-        result, path = resultText(segmentationNode), self._folder / f"{name}_result.json"
+        result, path = resultText(segmentationNode), self._folder / f"{name}{RESULT_END}"
         if result is not None:
             path.write_text(result, encoding="utf-8")
         run = None if result is None else path
-        return _Files(self._folder / f"{name}_labels.nrrd", self._folder / f"{name}.nrrd", run)
+        labels, image = (self._folder / f"{name}{end}" for end in _ENDS)
+        return _Files(labels, image, run)
 
     def _import(self) -> Iterator[None]:
         """Read the follow-up, then add its nodes to the scene."""

@@ -32,7 +32,7 @@ def show(followUp: Any, segmentationNode: slicer.vtkMRMLSegmentationNode) -> Non
     rows = [rowOf(change) for change in followUp.changes]
     _fill(changes, (*heads, _("beyond its uncertainty")), rows)
     matches = _add(segmentationNode, _TABLE, _("matched vertebrae"))
-    heads = ("level", "level then", "residual (mm)", "shift (mm)", "turn (deg)")
+    heads = (_("level"), _("level then"), _("residual (mm)"), _("shift (mm)"), _("turn (deg)"))
     numbers = ("residual_mm", "shift_mm", "turn_deg")
     _fill(
         matches,

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spinemamba.anatomy.label_schemes import AUTO, OPTION
-from spinemamba.anatomy.labels import ORDER
-from spinemamba.anatomy.terminology import level_named
 from spinemamba.common.errors import UserError
 from spinemamba.protocol.image_formats import IMAGE_KINDS, LABEL_FORMATS
 from spinemamba.protocol.job import NTH_GPU
@@ -140,16 +138,12 @@ def level_ranges(text: str) -> list[tuple[str, str]]:
     Raises:
         ArgumentTypeError: If a part is neither a level nor a range from cranial to caudal.
     """
-    ranges = []
-    for part in text.split(","):
-        ends = [level_named(name) for name in part.split("-")]
-        names = [label.name for label in ends if label is not None]
-        if len(names) != len(ends) or len(ends) > 2 or ORDER[names[0]] > ORDER[names[-1]]:
-            raise argparse.ArgumentTypeError(
-                f"'{part}' is neither a level such as L1 nor a range such as L1-L5"
-            )
-        ranges.append((names[0], names[-1]))
-    return ranges
+    from spinemamba.export import selection  # loads numpy
+
+    try:
+        return selection.level_ranges(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def whole_number(least: int, most: int) -> Callable[[str], int]:

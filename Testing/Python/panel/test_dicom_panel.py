@@ -70,7 +70,7 @@ def test_segments_contours_and_measurements_of_some_levels_are_written(
     write_series(volume, tmp_path / "series")
     assert "folder of its series is asked for" in section.writeButton.toolTip
     choose(section, "seg", "rtstruct", "sr")
-    section.levels.text = "T12, L1"
+    finished.ui.levelsEdit.text = "T12, L1"
     section.write(tmp_path / "series", out)
     assert section.isWriting()
     assert not section.writeButton.enabled

@@ -163,3 +163,35 @@ def test_deleted_dicom_files_are_reported(finished, volume, tmp_path, monkeypatc
     finished.exportSection.exportDicom(tmp_path / "spine.dcm")
     assert "Import the series into the DICOM database again." in finished.ui.statusLabel.text
     assert not finished.exportSection.isExporting()
+
+
+@pytest.mark.parametrize(
+    ("text", "levels"),
+    [
+        ("", ["T12", "L1", "L2"]),
+        (" L1 ", ["L1"]),
+        ("T12-L1", ["T12", "L1"]),
+        ("T12, L2", ["T12", "L2"]),
+    ],
+)
+def test_surfaces_of_chosen_levels_only_are_written(finished, tmp_path, pump, text, levels):
+    finished.ui.levelsEdit.text = text
+    finished.exportSection.exportSurfaces(tmp_path / "out")
+    pump(lambda: not finished.exportSection.isExporting())
+    written = {path.stem for path in (tmp_path / "out").glob("*.stl")}
+    assert written == {f"spine_{level}" for level in levels}
+
+
+@pytest.mark.parametrize("text", ["L9", "L2-L1", "T12-", "T5"])
+def test_levels_that_are_not_there_are_refused(finished, tmp_path, text):
+    finished.ui.levelsEdit.text = text
+    finished.exportSection.exportSurfaces(tmp_path / "out")
+    assert not finished.exportSection.isExporting()
+    assert text in finished.ui.statusLabel.text
+    assert not list(tmp_path.glob("out/*"))
+
+
+def test_small_loose_pieces_are_kept_if_asked(finished):
+    assert finished.exportSection.options().crumbs_mm3 == 100
+    finished.ui.crumbsBox.click()
+    assert finished.exportSection.options().crumbs_mm3 == 0

@@ -30,6 +30,7 @@ IN_SLICER = (
     "export.item",
     "export.meshing.raw_surface",
     "export.meshing.smooth",
+    "export.selection",
 )
 """Modules of surfaces, which need only packages that Slicer has loaded."""
 

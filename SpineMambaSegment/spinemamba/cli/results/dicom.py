@@ -11,12 +11,12 @@ from tempfile import TemporaryDirectory
 from spinemamba.anatomy.label_schemes import numbering_of
 from spinemamba.cli.arguments import add_numbering, add_overwrite, level_ranges, split_name
 from spinemamba.cli.console import print_line
-from spinemamba.cli.results.export import selected
 from spinemamba.common.atomic_files import all_or_none, check_place
 from spinemamba.common.errors import UserError
 from spinemamba.export.item import Vertebra
 from spinemamba.export.names import DICOM_ENDS, safe_case
 from spinemamba.export.run_files import find_files, vertebrae_of
+from spinemamba.export.selection import selected
 from spinemamba.imaging.write import make_folder
 from spinemamba.labelmaps.read import read_label_file
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from tqdm import tqdm
 
 from spinemamba.anatomy.label_schemes import numbering_of
-from spinemamba.anatomy.labels import ORDER
 from spinemamba.anatomy.terminology import mentions_level
 from spinemamba.cli.arguments import (
     add_former_option,
@@ -27,6 +26,7 @@ from spinemamba.export.exporter import Export, Target
 from spinemamba.export.item import Vertebra
 from spinemamba.export.meshing.options import CRUMBS_MM3, FORMATS, SMOOTHING, SPACES, MeshOptions
 from spinemamba.export.run_files import RunFiles, find_files, source_of, vertebrae_of
+from spinemamba.export.selection import selected
 from spinemamba.imaging.write import make_folder
 from spinemamba.labelmaps.read import LabelFile, read_label_file
 from spinemamba.protocol.manifest import CSV, JSON, VertebraEntry
@@ -208,30 +208,6 @@ def _options(args: argparse.Namespace) -> MeshOptions:
 def _case(files: RunFiles) -> str:
     """Return the file name of the labels without its suffix."""
     return split_name(files.labels)[0]
-
-
-def selected(
-    vertebrae: Sequence[Vertebra], levels: Sequence[list[tuple[str, str]]] | None
-) -> list[Vertebra]:
-    """Return the vertebrae of the given ranges of levels, or all if None.
-
-    Raises:
-        UserError: If an end of a range is missing.
-    """
-    if levels is None:
-        return list(vertebrae)
-    ranges = [ends for given in levels for ends in given]
-    present = {v.level for v in vertebrae}
-    if missing := [end for ends in ranges for end in dict.fromkeys(ends) if end not in present]:
-        raise UserError(
-            f"There is no {', '.join(missing)}.",
-            f"There are {', '.join(v.level for v in vertebrae)}.",
-        )
-    return [
-        v
-        for v in vertebrae
-        if any(ORDER[first] <= ORDER[v.level] <= ORDER[last] for first, last in ranges)
-    ]
 
 
 def _reviewed(vertebrae: Sequence[Vertebra], name: str) -> list[Vertebra]:

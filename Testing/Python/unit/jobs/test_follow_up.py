@@ -10,10 +10,13 @@ from analytic_spine import draw, stack
 
 from spinemamba.anatomy.labels import BY_NAME
 from spinemamba.cli.main import main
+from spinemamba.common.errors import UserError
 from spinemamba.imaging.volume import Volume
 from spinemamba.imaging.write import write_image
+from spinemamba.jobs.follow_up import run_follow_up
 from spinemamba.measure.follow_up.matching import match_levels, moved_name
 from spinemamba.measure.follow_up.record import FOLLOW_UP, FollowUp
+from spinemamba.protocol.job import FollowUpJob
 
 NAMES = ("T11", "T12", "L1")
 SIZES = ((34.0, 26.0, 20.0), (37.0, 29.0, 23.0), (41.0, 32.0, 27.0))
@@ -89,6 +92,39 @@ def test_a_turned_vertebra_is_reported_against_the_rest():
     assert matches["T12"].shift_mm == pytest.approx(3.6, abs=0.3)
     assert matches["T12"].turn_deg == pytest.approx(0, abs=0.5)
     assert matches["T12"].residual_mm < 0.5
+    # Voxels of 2.0 and 1.2 mm: 4 mm to the head, and T12 also to the side.
+    for name, to_the_side_mm in (("T11", 0.0), ("T12", 3.6), ("L1", 0.0)):
+        turn, centre = np.array(matches[name].rotation), centre_lps_mm(labels, name)
+        moved_mm = turn @ centre + matches[name].translation_mm - centre
+        np.testing.assert_allclose(moved_mm, (to_the_side_mm, 0.0, 4.0), atol=0.4)
+        np.testing.assert_allclose(turn @ turn.T, np.eye(3), atol=1e-6)
+
+
+def centre_lps_mm(labels: Volume, name: str) -> np.ndarray:
+    index = np.argwhere(labels.array == BY_NAME[name].value).mean(axis=0)
+    return labels.geometry.to_lps_mm(index)
+
+
+@pytest.mark.parametrize("foreign", [True, False])
+def test_a_job_compares_as_the_command_does(tmp_path: Path, foreign: bool):
+    named = compared(tmp_path, spine(), spine(crushed=12.0))
+    job = FollowUpJob(
+        tmp_path / "after.nii.gz",
+        tmp_path / "job.json",
+        before=tmp_path / "before.nii.gz",
+        foreign=foreign,
+        page=tmp_path / "page.html",
+    )
+    steps: list[float] = []
+    run_follow_up(job, lambda stage, fraction: steps.append(fraction))
+    assert steps == sorted(steps)
+    assert steps[-1] == 1.0
+    assert len(steps) > 4
+    made = FOLLOW_UP.read(job.output)
+    assert made.changes == named.changes
+    assert "Changes beyond their uncertainty" in job.page.read_text("utf-8")
+    with pytest.raises(UserError, match="already exist"):
+        run_follow_up(job)
 
 
 @pytest.mark.parametrize(

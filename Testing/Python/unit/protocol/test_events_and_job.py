@@ -9,7 +9,7 @@ import pytest
 
 from spinemamba.common.errors import UserError
 from spinemamba.protocol import events
-from spinemamba.protocol.job import JOB, SegmentJob, read_job
+from spinemamba.protocol.job import JOB, FileJob, FollowUpJob, MeasureJob, SegmentJob, read_job
 
 HEAD = '"schema": 2, "kind": "segment"'
 EVENTS = [
@@ -39,8 +39,18 @@ def test_a_line_that_is_not_an_event_is_refused(line: str):
         events.from_line(line)
 
 
-def test_a_job_is_unchanged_after_writing_and_reading(tmp_path: Path):
-    job = SegmentJob(Path("in.nii.gz"), Path("out.nrrd"), result=Path("r.json"), quality="fast")
+HEADS = ((80.0, -12.5, -41.0), (-90.0, -10.0, -40.0))
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        SegmentJob(Path("in.nii.gz"), Path("out.nrrd"), result=Path("r.json"), quality="fast"),
+        MeasureJob(Path("a.nrrd"), Path("m.json"), calibration=Path("c.json"), hips_lps_mm=HEADS),
+        FollowUpJob(Path("a.nrrd"), Path("f.json"), before=Path("b.nrrd"), foreign=True),
+    ],
+)
+def test_a_job_is_unchanged_after_writing_and_reading(tmp_path: Path, job: FileJob):
     JOB.write(job, tmp_path / "job.json")
     assert read_job(tmp_path / "job.json") == job
 
@@ -63,3 +73,9 @@ def test_a_damaged_job_is_refused_with_the_reason(tmp_path: Path, text: str, say
     path.write_text(text)
     with pytest.raises(UserError, match=says):
         read_job(path)
+
+
+@pytest.mark.parametrize("hips", [HEADS[:1], (*HEADS, HEADS[0]), ((float("nan"),) * 3, HEADS[1])])
+def test_hips_that_are_not_two_points_are_refused(hips):
+    with pytest.raises(ValueError, match="two points or none"):
+        MeasureJob(Path("a.nrrd"), Path("m.json"), hips_lps_mm=hips)
