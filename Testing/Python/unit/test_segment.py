@@ -13,6 +13,7 @@ import torch
 from spinemamba.anatomy.labels import NETWORK_LEVELS
 from spinemamba.common.errors import Code, UserError
 from spinemamba.evaluation.compare import compare
+from spinemamba.imaging.intensity import LOCAL_MEAN
 from spinemamba.imaging.volume import Geometry, Volume
 from spinemamba.inference.model import LoadedNetwork, Model, load_model
 from spinemamba.levels.outlines import OtherScan, outlines_of
@@ -104,6 +105,16 @@ def test_a_level_network_that_has_learned_from_ct_does_not_name_mr(model: Model)
     read = segment(bright, replace(model, levels=SaysL1ToL3().eval()), options).result
     assert [entry.no_vertebra for entry in read.instances] == [None] * len(read.instances)
     assert read.labelings == plain.labelings
+
+
+def test_dark_bodies_of_an_mr_are_found_in_its_inverse_with_a_warning(model: Model):
+    bodies = blocks().array > 500
+    dark = blocks().with_array(np.where(bodies, 30.0, 100.0).astype(np.float32))
+    coarse = replace(model.coarse, normalisation=dict(LOCAL_MEAN))
+    done = segment(dark, replace(model, coarse=coarse), SegmentOptions(modality="mr"))
+    assert len(done.result.instances) == 3
+    assert ((done.labels.array > 0) == bodies).mean() > 0.98
+    assert any("inverted image" in text for text in done.result.warnings)
 
 
 def test_three_blocks_are_segmented_as_neighbouring_vertebrae(model: Model):
