@@ -34,6 +34,9 @@ _LEAST_ALTERNATIVE = 0.01
 
 _MOST_ALTERNATIVES = 3
 
+_LEAST_FAR_ML = 5.0
+"""Least volume of bone left out far from the spine that is told: less is at the ends of ribs."""
+
 _INVERTED = (
     "MR: the contrast is unusual; the spine was found in the inverted image. Check the outlines."
 )
@@ -193,6 +196,11 @@ def _warnings(details: RunDetails, instances: Instances, solution: LevelSolution
     if count := instances.off_spine:
         pieces = "One piece" if count == 1 else f"{count} pieces"
         out.append(f"{pieces} like a vertebra, but not in line with the others, left out.")
+    if instances.out_of_reach_ml >= _LEAST_FAR_ML:
+        out.append(
+            f"{instances.out_of_reach_ml:.0f} mL like bone, but too far from the spine for a "
+            "vertebra, left out."
+        )
     given = details.given
     if given.match and solution.best:
         numbers = (item.id for item in instances.items)

@@ -20,7 +20,7 @@ from spinemamba.inference.voxel_predictions import VoxelPredictions
 from spinemamba.instances.boundary_net import BoundaryNet
 from spinemamba.instances.chain_ends import ChainEndOptions, ChainEnds, chain_ends
 from spinemamba.instances.cores import CoreOptions, certain_slivers, core_seeds
-from spinemamba.instances.off_spine import bone_of_cores, cores_off_spine
+from spinemamba.instances.off_spine import bone_of_cores, bone_out_of_reach, cores_off_spine
 from spinemamba.instances.partition import (
     ABOVE,
     BELOW,
@@ -54,8 +54,8 @@ class InstanceOptions:
             may extend beyond them.
         fine_level_weight: Weight of the fine network in level probabilities; the rest is the
             coarse network's. A window of the fine network is only about four vertebrae high.
-        only_on_curve: Whether cores off the curve of the spine are left out. In MR, organs look
-            like bodies; in CT, where they do not, a deformed spine is more likely.
+        only_on_curve: Whether cores and bone off the curve of the spine are left out. In MR,
+            organs look like vertebrae; in CT, where they do not, a deformed spine is more likely.
         hidden_neighbours: Whether bone of neighbours whose body the image does not show is left
             out; otherwise it belongs to the first and last vertebra.
         cores: Options of the core segmentation.
@@ -113,12 +113,14 @@ class Instances:
         hidden: Bone of neighbours whose body the image does not show: number of the instance that
             it touches, 0 elsewhere, int16 (z, y, x). None if there is none.
         off_spine: Number of cores that were left out, because they are off the curve of the spine.
+        out_of_reach_ml: Volume of bone that was left out, because no vertebra reaches as far.
     """
 
     labels: np.ndarray
     items: tuple[Instance, ...]
     hidden: np.ndarray | None = None
     off_spine: int = 0
+    out_of_reach_ml: float = 0.0
 
     def scaled(self, factor: float) -> Instances:
         """Return the instances of an object ``factor`` times as large."""
@@ -150,7 +152,9 @@ def find_instances(
     """
     bone = predictions.bone > options.bone_threshold
     sacrum = _sacrum(predictions, bone, options)
-    seeds, bone, off_spine = _seeds_on_curve(predictions, bone, sacrum, options)
+    seeds, on_curve, off_spine = _seeds_on_curve(predictions, bone, sacrum, options)
+    far_ml = int((bone & ~on_curve).sum()) * predictions.geometry.voxel_ml
+    bone = on_curve
     count = int(seeds.max())
     seeds[sacrum] = count + 1
     weight = options.fine_level_weight
@@ -181,7 +185,7 @@ def find_instances(
         _instance(number, labels, boxes[number - 1], predictions, weight, is_sacrum=k > count)
         for number, k in enumerate(valid, start=1)
     )
-    return Instances(labels, items, _beside(above, below, len(valid)), off_spine)
+    return Instances(labels, items, _beside(above, below, len(valid)), off_spine, far_ml)
 
 
 def _beside(above: np.ndarray, below: np.ndarray, count: int) -> np.ndarray | None:
@@ -258,7 +262,8 @@ def _seeds_on_curve(
         all_seeds = np.where(sacrum, count + 1, seeds)
         bone = bone & ~bone_of_cores(all_seeds, tuple(k + 1 for k in off), bone, spacing_mm)
         seeds = core_seeds(predictions, bone & ~sacrum, options.cores)
-    return seeds, bone, len(off)
+    bone = bone & ~bone_out_of_reach(seeds, bone, spacing_mm)
+    return seeds, bone | (seeds > 0) | sacrum, len(off)
 
 
 def _sacrum(

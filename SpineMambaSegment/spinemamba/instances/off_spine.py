@@ -1,7 +1,8 @@
-"""Cores off the curve of the spine: pieces of the liver or of the pelvis that look like bodies.
+"""Cores and bone off the curve of the spine: pieces of organs that look like vertebrae.
 
 A wide field of view shows organs whose signal in MR is that of marrow. A core there is off the
-smooth curve of the others, or far beyond their end.
+smooth curve of the others, or far beyond their end; bone there is further from the curve than any
+part of a vertebra.
 """
 
 from __future__ import annotations
@@ -10,6 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
+from scipy.spatial import cKDTree
+
+from spinemamba.instances.spine_coordinate import core_centroids, spine_curve
 
 _LEAST_CORES = 4
 """Fewer cores do not define a curve from which one of them may deviate."""
@@ -24,6 +28,10 @@ class OffSpineOptions:
             others. In 113 scans of VerSe it is at most 16 mm.
         inner_mm: The same of other cores from the line between their neighbours. It is at most
             22 mm.
+        side_mm: Greatest distance of bone to the left or right of the curve. The transverse
+            processes of L3, the widest vertebra, are up to 100 mm wide.
+        front_mm: Greatest distance of bone in front of the curve, which passes the middle of the
+            bodies: a large body and an osteophyte.
         gap_steps: Greatest distance of the first and the last core from the next one, in median
             steps between cores: three vertebrae may be missed between them.
     """
@@ -31,6 +39,8 @@ class OffSpineOptions:
     end_mm: float = 25.0
     inner_mm: float = 30.0
     gap_steps: float = 4.5
+    side_mm: float = 55.0
+    front_mm: float = 35.0
 
 
 def cores_off_spine(
@@ -95,3 +105,31 @@ def bone_of_cores(
         seeds == 0, spacing_mm, return_distances=False, return_indices=True
     )
     return bone & np.isin(seeds[tuple(nearest)], numbers)
+
+
+def bone_out_of_reach(
+    seeds: np.ndarray,
+    bone: np.ndarray,
+    spacing_mm: tuple[float, float, float],
+    options: OffSpineOptions = OffSpineOptions(),
+) -> np.ndarray:
+    """Return the mask of the bone that is too far from the spine to belong to a vertebra.
+
+    Bone below the last vertebra may be the sacrum, which is wider, and is never out of reach.
+
+    Args:
+        seeds: Cores, numbered from 1 from head to tail, 0 elsewhere, (z, y, x).
+        bone: Mask of bone, bool (z, y, x), canonical orientation.
+        spacing_mm: Voxel size along z, y, x.
+        options: Thresholds.
+    """
+    far, count, scale = np.zeros_like(bone), int(seeds.max()), np.asarray(spacing_mm)
+    if count < 2:
+        return far
+    cores, index = np.argwhere(seeds > 0), np.argwhere(bone)
+    curve = spine_curve(core_centroids(cores * scale, seeds[seeds > 0], count))
+    nearest = cKDTree(curve.points_mm).query(index * scale)[1]
+    offset_mm = index * scale - curve.points_mm[nearest]
+    out = (np.abs(offset_mm[:, 2]) > options.side_mm) | (offset_mm[:, 1] < -options.front_mm)
+    far[tuple(index[out & (curve.coordinate[nearest] < count + 0.5)].T)] = True
+    return far

@@ -137,7 +137,7 @@ VERTEBRA = VertebraEntry(
 )
 SCREW = Corridor("suggested", POINT, POINT, 6.5, 40.0, 0.0, "", "A", 0.0, 0.7, None, 9.0, -2.0)
 SCREWS = ScrewTable((Screw("lumbar", 6.5, 40.0),))
-NETWORK = NetworkCard("w.safetensors", SHA, 4.0, {"patch_vox": [8, 8, 8]}, {"steps": 3})
+NETWORK = NetworkCard("w.safetensors", SHA, 4.0, {"patch_vox": [8, 8, 8]}, {"steps": 3}, 0.6)
 
 CONTENTS: dict[str, Any] = {
     "case_index": CaseIndex(

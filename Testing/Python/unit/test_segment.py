@@ -14,6 +14,7 @@ from spinemamba import segment as segment_module
 from spinemamba.anatomy.labels import NETWORK_LEVELS
 from spinemamba.common.errors import Code, UserError
 from spinemamba.evaluation.compare import compare
+from spinemamba.imaging.intensity import LOCAL_MEAN
 from spinemamba.imaging.volume import Geometry, Volume
 from spinemamba.inference.model import LoadedNetwork, Model, load_model
 from spinemamba.inference.voxel_predictions import VoxelPredictions
@@ -157,6 +158,16 @@ def test_an_enlarged_image_that_does_not_confirm_the_size_is_not_used(
     child = segment(small_blocks(), named(model))
     assert [item.name for item in child.result.instances] == ["L1", "L2", "L3"]
     assert not any("adult" in text for text in child.result.warnings)
+
+
+def test_dark_bodies_of_an_mr_are_found_in_its_inverse_with_a_warning(model: Model):
+    bodies = blocks().array > 500
+    dark = blocks().with_array(np.where(bodies, 30.0, 100.0).astype(np.float32))
+    coarse = replace(model.coarse, normalisation=dict(LOCAL_MEAN))
+    done = segment(dark, replace(model, coarse=coarse), SegmentOptions(modality="mr"))
+    assert len(done.result.instances) == 3
+    assert ((done.labels.array > 0) == bodies).mean() > 0.98
+    assert any("inverted image" in text for text in done.result.warnings)
 
 
 def test_three_blocks_are_segmented_as_neighbouring_vertebrae(model: Model):

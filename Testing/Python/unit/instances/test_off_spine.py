@@ -12,7 +12,11 @@ from perfect_predictions import perfect_predictions
 
 from spinemamba.imaging.volume import Volume
 from spinemamba.instances.find import InstanceOptions, find_instances
-from spinemamba.instances.off_spine import bone_of_cores, cores_off_spine
+from spinemamba.instances.off_spine import (
+    bone_of_cores,
+    bone_out_of_reach,
+    cores_off_spine,
+)
 from spinemamba.phantom import PhantomOptions, make_phantom
 
 STRAIGHT = np.array([(-30.0 * k, 0.0, 0.0) for k in range(6)])
@@ -104,3 +108,25 @@ def test_bone_belongs_to_the_nearest_core():
         7,
         8,
     ]
+
+
+def test_bone_further_than_a_vertebra_reaches_is_found():
+    spacing_mm = (3.0, 3.0, 3.0)
+    seeds = np.zeros((40, 40, 60), np.int32)
+    for number, z in enumerate((32, 22, 12), start=1):
+        seeds[z - 1 : z + 2, 18:22, 28:32] = number
+    bone = np.zeros(seeds.shape, bool)
+    bone[20:24, 20, 5:55] = True  # from 73 mm on one side to 75 mm on the other
+    bone[22, 2:20, 30] = True  # 53 mm in front
+    bone[22, 20:38, 30] = True  # a spinous process
+    bone[2, 20, 5:55] = True  # below the last vertebra: the sacrum
+    far = bone_out_of_reach(seeds, bone, spacing_mm)
+    z, y, x = np.nonzero(far)
+    assert set(z) == {20, 21, 22, 23}
+    aside_mm, front_mm = np.abs(x - 29.5) * 3, (19.5 - y) * 3
+    assert ((aside_mm > 54) | (front_mm > 34)).all()
+    kept = bone & ~far
+    assert np.abs(np.nonzero(kept[10:])[2] - 29.5).max() * 3 <= 56
+    assert kept[22, 20:38, 30].all()
+    assert kept[2].sum() == 50
+    assert not kept[22, 2:7, 30].any()
