@@ -36,7 +36,7 @@ _PACKAGES = {"monai": "1.3.0", "nibabel": "5.0.0", "pytorch-ignite": "0.4.11", "
 INFERENCE = "configs/inference.json"
 
 _METADATA, _WEIGHTS = "configs/metadata.json", "models/model.pt"
-_README, _LICENCE = "docs/_README.md", "LICENSE"
+_README, _LICENCE = "docs/README.md", "LICENSE"
 
 _SIGMA_SCALE = 0.125
 """Sigma of the weights of a window, as in `sliding_window.importance_map`."""

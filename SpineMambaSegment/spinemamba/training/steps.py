@@ -27,8 +27,8 @@ from spinemamba.training.execution import Execution, largest
 from spinemamba.training.interruption import Interruption, TimeLimit, interruptible
 from spinemamba.training.monitoring import MetricsLog
 
-Report = Callable[[str], None]
-AfterStep = Callable[[Any], bool]
+_Report = Callable[[str], None]
+_AfterStep = Callable[[Any], bool]
 
 _TIME_LIMIT, _OTHER = "time limit", "another process was stopped"
 """Reasons for an end before that of the schedule, besides the name of a signal."""
@@ -36,7 +36,7 @@ _TIME_LIMIT, _OTHER = "time limit", "another process was stopped"
 _NO_BETTER = "validations no longer improve"
 
 
-class Schedule(Protocol):
+class _Schedule(Protocol):
     """Options that every training has."""
 
     steps: int
@@ -62,7 +62,7 @@ class Training(ABC):
         self,
         network: nn.Module,
         groups: list[dict[str, Any]],
-        options: Schedule,
+        options: _Schedule,
         execution: Execution,
     ):
         self.options, self.execution = options, execution
@@ -108,9 +108,9 @@ class Training(ABC):
     def run(
         self,
         folder: Path,
-        report: Report,
+        report: _Report,
         limit: TimeLimit | None = None,
-        after_step: AfterStep | None = None,
+        after_step: _AfterStep | None = None,
     ) -> None:
         """Train to the end of the schedule; write checkpoints and metrics to ``folder``.
 
@@ -148,7 +148,7 @@ class Training(ABC):
         limit: TimeLimit,
         metrics: MetricsLog | None,
         folder: Path,
-        after_step: AfterStep | None,
+        after_step: _AfterStep | None,
     ) -> None:
         """Take steps until the schedule is completed, or until it is interrupted."""
         before = saved = time.monotonic()
@@ -217,7 +217,7 @@ class Training(ABC):
             UserError: If a weight is not finite, or the checkpoint cannot be written (OUTPUT_BAD,
                 DISK_FULL); the previous checkpoint remains.
         """
-        state = state_of(self.network, self.average, self.optimizer, self.generator, self.step)
+        state = _state_of(self.network, self.average, self.optimizer, self.generator, self.step)
         if state is None:
             raise self._not_finite("weights are")
         if not self.execution.is_first:
@@ -235,7 +235,7 @@ class Training(ABC):
         """
         if not has_checkpoint(folder):
             return None
-        state = restored(folder, self.network, self.optimizer, self.generator)
+        state = _restored(folder, self.network, self.optimizer, self.generator)
         self.average, self.step = state["average"], int(state["step"])
         self.seconds = float(state.get("seconds", 0.0))  # earlier level networks had none
         if self.scaler.is_enabled() and state.get("scaler"):
@@ -244,7 +244,7 @@ class Training(ABC):
 
     def _not_finite(self, what: str) -> UserError:
         rate = self.optimizer.param_groups[0]["lr"]
-        return not_finite(what, self.step, rate, self.options.learning_rate)
+        return _not_finite_error(what, self.step, rate, self.options.learning_rate)
 
 
 def rate_factor(step: int, done: float, warm_up_steps: int = 100) -> float:
@@ -269,7 +269,7 @@ def update_average(average: dict[str, Tensor], network: nn.Module, ema: float, s
         average[name].lerp_(value, 1 - decay)
 
 
-def state_of(
+def _state_of(
     network: nn.Module,
     average: dict[str, Tensor],
     optimizer: torch.optim.Optimizer,
@@ -288,7 +288,7 @@ def state_of(
     }
 
 
-def restored(
+def _restored(
     folder: Path,
     network: nn.Module,
     optimizer: torch.optim.Optimizer,
@@ -322,7 +322,7 @@ def restored(
     return state
 
 
-def not_finite(what: str, step: int, rate: float, peak: float) -> UserError:
+def _not_finite_error(what: str, step: int, rate: float, peak: float) -> UserError:
     """Return the error of a training whose loss or weights are not finite.
 
     Args:
