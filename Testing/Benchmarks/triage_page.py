@@ -113,18 +113,18 @@ def opening(browser: Any, address: str, rounds: int) -> dict[str, Any]:
     return {"open_ms": _spread(wall_ms), "open_work_ms": _spread(work_ms)}
 
 
-def paging(browser: Any, address: str, count: int) -> dict[str, Any]:
+def paging(browser: Any, address: str, count: int, volumes: int) -> dict[str, Any]:
     """Return the times from case to case, without and with volumes, and the memory of the tab."""
     with opened(browser, address, FIRST) as page:
         page.evaluate("shown")
         tab = Tab(page)
         steps_ms, work_ms, volumes_ms, memory_mb = [], [], [], [tab.memory_mb()]
-        for key in "j" * (count - 1) + "k" * (count - 1):
+        for _ in range(count - 1):
             before_ms = tab.work_ms()
-            steps_ms.append(page.evaluate(STEP, key))
+            steps_ms.append(page.evaluate(STEP, "j"))
             work_ms.append(tab.work_ms() - before_ms)
-        for _ in range(min(count - 1, 20)):
-            page.keyboard.press("j")
+        for _ in range(volumes):
+            page.keyboard.press("k")
             name = page.locator("#case h2").inner_text()
             before_ms = page.evaluate("performance.now()")
             page.wait_for_function(READY, arg=name, timeout=_WAIT_MS)
@@ -151,6 +151,7 @@ def main(words: list[str]) -> int:
     parser = argparse.ArgumentParser("triage_page", description=__doc__)
     parser.add_argument("--cases", type=int, default=50)
     parser.add_argument("--rounds", type=int, default=5, help="how often the page is opened")
+    parser.add_argument("--volumes", type=int, default=20, help="cases whose slices are shown")
     parser.add_argument("--out", type=Path, help="output folder of a cohort that exists already")
     args = parser.parse_args(words)
     with tempfile.TemporaryDirectory() as name:
@@ -163,6 +164,8 @@ def main(words: list[str]) -> int:
         figures = {"cases": len(records), **sizes(out)}
         with chromium() as browser:
             figures |= opening(browser, address, args.rounds)
-            figures |= paging(browser, address, len(records))
+            sys.stdout.write(json.dumps(figures) + "\n")
+            sys.stdout.flush()
+            figures |= paging(browser, address, len(records), args.volumes)
     sys.stdout.write(json.dumps(figures, indent=1) + "\n")
     return 0

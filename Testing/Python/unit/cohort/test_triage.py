@@ -162,8 +162,17 @@ def test_slices_and_3d_show_the_volumes_of_the_case(page: Any):
     canvas = page.locator("canvas[data-ready='case-11']")
     canvas.wait_for(timeout=60_000)
     page.get_by_role("button", name="3-D").click()
-    labels = page.evaluate("Viewer.isReady(TRIAGE.cases[0])")
-    assert labels is True
+    assert page.evaluate("Viewer.isReady(TRIAGE.cases[0])") is True
+    # The same canvas goes on with the next case, also after cases that were left in haste.
+    for key in "jjk":
+        page.keyboard.press(key)
+    canvas = page.locator("canvas[data-ready='case-10']")
+    canvas.wait_for(timeout=60_000)
+    page.wait_for_function(
+        "() => { const { width, offsetWidth } = document.querySelector('canvas');"
+        " return width > 0 && width === offsetWidth; }"
+    )
+    assert page.get_by_role("button", name="3-D").get_attribute("aria-pressed") == "true"
 
 
 def test_the_page_is_small_and_opens_soon(browser: Any, finished: Path):

@@ -115,14 +115,14 @@ def test_without_a_choice_the_browser_keeps_the_decisions(
 def test_a_refused_permission_is_said_and_can_be_given_later(page: Any):
     page.keyboard.press("a")
     page.evaluate(
-        "globalThis.kept = FileSystemHandle.prototype.requestPermission;"
-        "FileSystemHandle.prototype.requestPermission = async () => 'denied'"
+        "() => { globalThis.kept = FileSystemHandle.prototype.requestPermission;"
+        "FileSystemHandle.prototype.requestPermission = async () => 'denied'; }"
     )
     link(page)
     text = wait(page, "#file-state", "the browser was not allowed to write it.")
     assert text.endswith("The browser keeps all decisions.")
     assert page.evaluate(TEXT) == ""
-    page.evaluate("FileSystemHandle.prototype.requestPermission = kept")
+    page.evaluate("() => { FileSystemHandle.prototype.requestPermission = kept; }")
     link(page, "Go on with review.json")
     wait(page, "#link", "Up to date")
     assert decisions(page) == {"case-11": "approved"}
