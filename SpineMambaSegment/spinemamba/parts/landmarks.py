@@ -64,9 +64,6 @@ searched."""
 _PILLAR = 0.7
 """Least X of the inferior articular processes of the neck, as share of that of the pedicle."""
 
-_STRAIGHT_MM = 4.0
-"""Distance from the isthmus up to which its axis is determined."""
-
 _PARS_MM = 3.0
 _OPPOSITE = (0.8, 1.15)
 """A tip beyond the edge of the image is estimated from the opposite one: its x, and its
@@ -127,14 +124,8 @@ class PedicleAxis:
         )
 
     def at_depth(self, y_mm: float) -> np.ndarray:
-        """Return the middle of the pedicle at a Y, (3,).
-
-        Beyond the sections that determine the axis, it goes straight along Y: short pedicles are
-        oblique at their isthmus alone.
-        """
-        behind = np.clip(y_mm - self.isthmus_mm[1], -_STRAIGHT_MM, _STRAIGHT_MM)
-        place = self.isthmus_mm + behind / self.forward[1] * self.forward
-        return np.array([place[0], y_mm, place[2]])
+        """Return the point of the axis at a Y, (3,)."""
+        return self.isthmus_mm + (y_mm - self.isthmus_mm[1]) / self.forward[1] * self.forward
 
 
 @dataclass(frozen=True)
