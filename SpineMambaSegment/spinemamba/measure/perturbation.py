@@ -1,4 +1,4 @@
-"""Vertebrae with a label whose surface is displaced at random by a part of a voxel."""
+"""Vertebrae with a label whose surface is displaced at random by about half a voxel."""
 
 from __future__ import annotations
 
@@ -15,13 +15,11 @@ from spinemamba.measure.vertebra import Vertebra
 _ROUNDS = 2
 """Rounds of the search for a body that was found before."""
 
-_SCALES = ((7.0, 0.23), (30.0, 0.19))
-"""Distances in mm over which a displacement changes, and its standard deviation in voxels:
-irregular outlines, and whole endplates and walls. Two label maps of one vertebra differ in these
-two ways; they hardly differ by growth."""
+_SHIFT = 0.25
+"""Standard deviation of the local displacement, in voxels (in mm, if voxels are smaller)."""
 
-_GROWTH = 0.045
-"""Standard deviation of the displacement of the whole surface, in voxels."""
+_GROWTH = 0.15
+"""Standard deviation of the displacement of the whole surface, in the same unit."""
 
 _SMOOTHING = 0.7
 """Standard deviation of the filter of the distances, in voxels."""
@@ -29,8 +27,11 @@ _SMOOTHING = 0.7
 _LEAST = 0.02
 """Smallest distance of a voxel centre from the surface."""
 
-_FINEST_MM = 0.7
-"""Smaller voxels are displaced as much as voxels of this size: labels are not more accurate."""
+_LENGTH_MM = 9.0
+"""Distance over which the local displacement changes."""
+
+_FINEST_MM = 1.0
+"""Voxels smaller than this are displaced by half of it: labels are not more accurate."""
 
 
 def perturbed(vertebra: Vertebra, draws: int) -> Iterator[Vertebra]:
@@ -68,7 +69,7 @@ def perturbed(vertebra: Vertebra, draws: int) -> Iterator[Vertebra]:
 def _depth(patch: Patch) -> np.ndarray:
     """Return the signed distance of the voxel centres from the surface, positive inside.
 
-    In voxels along each axis, or in `_FINEST_MM` if voxels are smaller. It is smoothed, because the
+    In voxels along an axis with voxels of 1 mm or more, else in mm. It is smoothed, because the
     steps of a label on a slanted surface say where between the voxels the surface lies; no voxel
     changes sides by that.
     """
@@ -83,17 +84,11 @@ def _depth(patch: Patch) -> np.ndarray:
 
 
 def _displacement(patch: Patch, rng: np.random.Generator) -> np.ndarray:
-    """Return a smooth random field over a patch: displacements at all scales, and growth."""
-    fields = [_field(patch, length_mm, rng) * np.float32(sd) for length_mm, sd in _SCALES]
-    return sum(fields) + np.float32(rng.normal(0.0, _GROWTH))
-
-
-def _field(patch: Patch, length_mm: float, rng: np.random.Generator) -> np.ndarray:
-    """Return a field of standard deviation 1, interpolated between nodes at a distance."""
+    """Return a smooth random field over a patch: local displacement plus growth."""
     shape = np.array(patch.inside.shape)
     size_mm = shape * patch.geometry.spacing_mm
-    nodes = np.maximum(2, np.ceil(size_mm / length_mm).astype(int) + 1)
-    field = rng.normal(0.0, 1.0, nodes).astype(np.float32)
+    nodes = np.maximum(2, np.ceil(size_mm / _LENGTH_MM).astype(int) + 1)
+    field = rng.normal(0.0, _SHIFT, nodes).astype(np.float32)
     for axis, (count, length) in enumerate(zip(nodes, shape, strict=True)):
         places = np.linspace(0, count - 1, length)
         low = np.minimum(places.astype(int), count - 2)
@@ -102,4 +97,4 @@ def _field(patch: Patch, length_mm: float, rng: np.random.Generator) -> np.ndarr
         # Weights of unit power keep the standard deviation between the nodes.
         power = np.sqrt((1 - weight) ** 2 + weight**2)
         field = ((first * (1 - weight) + second * weight) / power).astype(np.float32)
-    return field
+    return field + np.float32(rng.normal(0.0, _GROWTH))
