@@ -116,7 +116,7 @@ def test_a_folder_without_a_series_is_named_as_the_reason(finished, tmp_path, ou
     choose(section, "seg")
     section.write(tmp_path / "empty", out)
     pump(lambda: not section.isWriting(), seconds=120)
-    assert "DICOM" in finished.ui.statusLabel.text
+    assert "No CT or MR series found" in finished.ui.statusLabel.text
     assert "Saved" not in finished.ui.statusLabel.text
     assert names(out) == []
 

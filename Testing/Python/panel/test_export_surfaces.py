@@ -167,19 +167,17 @@ def test_deleted_dicom_files_are_reported(finished, volume, tmp_path, monkeypatc
 
 @pytest.mark.parametrize(
     ("text", "levels"),
-    [
-        ("", ["T12", "L1", "L2"]),
-        (" L1 ", ["L1"]),
-        ("T12-L1", ["T12", "L1"]),
-        ("T12, L2", ["T12", "L2"]),
-    ],
+    [("", "T12 L1 L2"), (" L1 ", "L1"), ("T12-L1", "T12 L1"), ("T12, L2", "T12 L2")],
 )
+@pytest.mark.usefixtures("asked")
 def test_surfaces_of_chosen_levels_only_are_written(finished, tmp_path, pump, text, levels):
+    folder = tmp_path / "out"
+    folder.mkdir()
     finished.ui.levelsEdit.text = text
-    finished.exportSection.exportSurfaces(tmp_path / "out")
+    finished.exportSection.exportSurfaces(folder)
     pump(lambda: not finished.exportSection.isExporting())
-    written = {path.stem for path in (tmp_path / "out").glob("*.stl")}
-    assert written == {f"spine_{level}" for level in levels}
+    written = {path.stem for path in folder.glob("*.stl")}
+    assert written == {f"spine_{level}" for level in levels.split()}
 
 
 @pytest.mark.parametrize("text", ["L9", "L2-L1", "T12-", "T5"])

@@ -13,7 +13,6 @@ from scene_helpers import add_volume
 
 from spinemamba.imaging.write import write_image
 from spinemamba.phantom import PhantomOptions, make_phantom
-from SpineMambaSegmentLib.Scene import FollowUpNodes
 
 WIDTH = 380
 SHIFT = np.array([10.0, -20.0, 30.0])
@@ -140,6 +139,9 @@ def test_a_follow_up_needs_an_earlier_result_and_says_so(ready, spine):
 def test_a_follow_up_puts_changes_and_matches_into_the_scene(
     ready, spine, real_worker, pump, tmp_path
 ):
+    # Not before the host runs.
+    from SpineMambaSegmentLib.Scene import FollowUpNodes
+
     section, node = ready.checkSection.followUp, ready.ui.outputSelector.currentNode()
     _volume, then = earlier(spine)
     section.selector.setCurrentNode(then)
