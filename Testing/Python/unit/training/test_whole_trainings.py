@@ -58,6 +58,17 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return load_checkpoint(folder)["average"]
 
 
+def reference_labels(layout: str, folder: Path) -> list[str]:
+    """Return the options with which `evaluate` reads the labels of a layout."""
+    if layout != "SPINEPS":
+        return []
+    names = {"20": "L1", "21": "L2", "22": "L3", "120": "disc"}
+    names |= {str(value): f"endplate {value}" for value in (220, 221, 222)}
+    path = folder / "names.json"
+    path.write_text(json.dumps(names))
+    return ["--reference-labels", str(path)]
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_layout_is_trained_resumed_validated_packed_and_evaluated(
     layout: str, tmp_path: Path, stopped: list[int], record_property: Callable[[str, object], None]
@@ -84,4 +95,5 @@ def test_a_layout_is_trained_resumed_validated_packed_and_evaluated(
     words = ["segment", str(kept.image), labels, "--model", model, "--modality", kept.modality]
     # A phantom of 4 mm voxels is hard: whether something is found is not tested here.
     if main(words) == 0 and not kept.labels.is_dir() and kept.values is None:
-        assert main(["evaluate", labels, str(kept.labels), "--no-distances"]) == 0
+        words = ["evaluate", labels, str(kept.labels), "--no-distances"]
+        assert main([*words, *reference_labels(layout, tmp_path)]) == 0
