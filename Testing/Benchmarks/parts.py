@@ -5,8 +5,7 @@
 - real vertebrae with the sub-region labels of TPTBox (CT and MR), where pedicles and laminae are
   one part;
 - phantoms of the neck, chest and lumbar spine, on voxels of 1 mm and with slices of 2.5 mm, with
-  their exact parts: the borders of `parts.divide` about landmarks that follow from the parameters
-  of the phantom. This tells how well landmarks are found, not where borders should be.
+  the solids they are drawn with; see `exact_parts`.
 
 It also times the division of a whole chest (19 levels).
 """

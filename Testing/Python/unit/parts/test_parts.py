@@ -75,17 +75,17 @@ def test_each_voxel_of_a_vertebra_has_exactly_one_part(lumbar):
 
 def test_parts_of_lumbar_phantoms_agree_with_exact_ones(lumbar):
     means = means_of(*lumbar)
-    assert min(means.values()) >= 0.92, means
-    assert np.mean(list(means.values())) >= 0.94, means
+    assert min(means.values()) >= 0.9, means
+    assert np.mean(list(means.values())) >= 0.92, means
 
 
 @pytest.mark.parametrize(
     ("first", "last", "spacing_mm", "least"),
     [
-        ("T5", "T8", (1.0, 1.0, 1.0), 0.91),
-        ("T10", "L1", (1.0, 1.0, 1.0), 0.84),
-        ("C3", "C6", (1.0, 1.0, 1.0), 0.8),
-        ("L1", "L4", (2.5, 0.8, 0.8), 0.86),
+        ("T5", "T8", (1.0, 1.0, 1.0), 0.87),
+        ("T10", "L1", (1.0, 1.0, 1.0), 0.83),
+        ("C3", "C6", (1.0, 1.0, 1.0), 0.74),
+        ("L1", "L4", (2.5, 0.8, 0.8), 0.84),
     ],
 )
 def test_parts_of_phantoms_agree_with_exact_ones(first, last, spacing_mm, least):
