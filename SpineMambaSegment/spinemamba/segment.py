@@ -23,8 +23,8 @@ from spinemamba.common.progress import Progress, ignore
 from spinemamba.findings.build_result import GivenLevels, RunDetails, build_result
 from spinemamba.findings.left_out import left_out_bone, with_left_out
 from spinemamba.findings.shape_flags import ShapeFlags, shape_flags, with_metal
-from spinemamba.imaging.intensity import Modality, choose_modality
-from spinemamba.imaging.local_mean import normalise_volume, uses_local_mean
+from spinemamba.imaging.intensity import Modality, choose_modality, uses_local_mean
+from spinemamba.imaging.local_mean import normalise_volume
 from spinemamba.imaging.orientation import Reorientation, canonical, reorient_back
 from spinemamba.imaging.truncation import FieldOfView, crop_to_data, pad_to_image
 from spinemamba.imaging.volume import Box, Volume

@@ -13,8 +13,7 @@ from spinemamba import __version__
 from spinemamba.anatomy.labels import BY_NAME
 from spinemamba.findings.level_flags import level_flags
 from spinemamba.findings.shape_flags import ShapeFlags
-from spinemamba.imaging.intensity import Modality
-from spinemamba.imaging.local_mean import uses_local_mean
+from spinemamba.imaging.intensity import Modality, uses_local_mean
 from spinemamba.imaging.volume import Geometry
 from spinemamba.instances.find import Instance, Instances
 from spinemamba.levels.outlines import OtherScan

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -31,6 +31,11 @@ LOCAL_MEAN = {"mr_local_mean_mm": 35.0, "mr_floor": 0.06}
 Standard deviation of the Gaussian that averages, wider than a vertebra, and the share of the 99th
 percentile that is added to the mean, so that air stays dark.
 """
+
+
+def uses_local_mean(normalisation: Mapping[str, Any]) -> bool:
+    """Return whether a model divides MR by its local mean, by the entry of its card."""
+    return LOCAL_MEAN.keys() <= normalisation.keys()
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from spinemamba.imaging.intensity import LOCAL_MEAN, Modality, normalise
+from spinemamba.imaging.intensity import LOCAL_MEAN, Modality, normalise, uses_local_mean
 from spinemamba.imaging.volume import Volume
 
 _CELL_MM = 8.0
@@ -30,11 +30,6 @@ _AIR = -0.9
 
 _REACH = 2.5
 """Standard deviations at which the Gaussian ends."""
-
-
-def uses_local_mean(normalisation: Mapping[str, Any]) -> bool:
-    """Return whether a model divides MR by its local mean, by the entry of its card."""
-    return LOCAL_MEAN.keys() <= normalisation.keys()
 
 
 def normalise_volume(

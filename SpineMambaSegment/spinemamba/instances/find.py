@@ -152,9 +152,8 @@ def find_instances(
     """
     bone = predictions.bone > options.bone_threshold
     sacrum = _sacrum(predictions, bone, options)
-    seeds, on_curve, off_spine = _seeds_on_curve(predictions, bone, sacrum, options)
-    far_ml = int((bone & ~on_curve).sum()) * predictions.geometry.voxel_ml
-    bone = on_curve
+    seeds, near, off_spine = _seeds_on_curve(predictions, bone, sacrum, options)
+    far_ml, bone = int((bone & ~near).sum()) * predictions.geometry.voxel_ml, near
     count = int(seeds.max())
     seeds[sacrum] = count + 1
     weight = options.fine_level_weight

@@ -14,8 +14,7 @@ from torch import Tensor
 from spinemamba.anatomy.labels import NETWORK_LEVELS
 from spinemamba.common.atomic_files import all_or_none, check_place
 from spinemamba.common.errors import Code, UserError
-from spinemamba.imaging.intensity import LOCAL_MEAN, NORMALISATION
-from spinemamba.imaging.local_mean import uses_local_mean
+from spinemamba.imaging.intensity import LOCAL_MEAN, NORMALISATION, uses_local_mean
 from spinemamba.imaging.vertebra_crops import CROP_MM
 from spinemamba.inference.model import checked_weights, save_weights
 from spinemamba.inference.weight_storage import from_stored
