@@ -82,7 +82,7 @@ POINTS = {
         ("sheet", "spinemamba.training.monitoring", "write_contact_sheet"),
         ("learn", "spinemamba.training.loop", "Trainer.learn"),
         ("save", "spinemamba.training.loop", "Trainer.save"),
-        ("checkpoint", "spinemamba.training.loop", "save_checkpoint"),
+        ("checkpoint", "spinemamba.training.steps", "save_checkpoint"),
     ),
 }
 """Where runs can be disturbed: name, module and function."""
