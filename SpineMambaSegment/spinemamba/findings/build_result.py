@@ -188,7 +188,7 @@ def _warnings(details: RunDetails, instances: Instances, solution: LevelSolution
     if details.enlarged > 1:
         out.append(
             f"The vertebrae are small, {100 / details.enlarged:.0f} % of an adult's size: the "
-            f"image was enlarged {details.enlarged:.1f} times for the networks."
+            f"image was enlarged {details.enlarged:.1f} times for the networks. Check all names."
         )
     if details.inverted:
         out.append(_INVERTED)
