@@ -101,7 +101,9 @@ def test_nothing_is_lost_or_on_the_wrong_side_in_a_phantom(view):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", REAL)
+@pytest.mark.parametrize(
+    "path", [*REAL[:2], *(pytest.param(path, marks=pytest.mark.long) for path in REAL[2:])]
+)
 def test_nothing_is_lost_or_on_the_wrong_side_in_real_labels(shared_data, path):
     labels = cropped_to_labels(read_vertebra_labels(shared_data / path).volume)
     assert_holds(labels, divide_spine(labels))
